@@ -130,7 +130,7 @@ class Scope:
     region: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # without slots one copy costs a tenth: `moved` copies the dict in C
 class DataRequest:
     """One data request to Lean, as stored. All times are aware and UTC.
 
@@ -154,6 +154,7 @@ class DataRequest:
         version: 0 at creation, one more with each accepted event.
         round: how many times Lean has asked for the user.
         rounds_prompted: in how many of those the user was asked through this request.
+        prompted_round: the last of those.
         attempts: retries used of the budget.
         probes: probes made in this wait, for their backoff.
         placements: how often a spent wait led to placing the call again.
@@ -162,6 +163,7 @@ class DataRequest:
         place_at: when the call is to be placed.
         probe_at: when the results are to be probed or fetched.
         probed_at: when a probe last answered.
+        last_chances: probes at its end that got no answer.
         wait_until: when this wait is given up.
         expires_at: when the reconnect id dies of age.
         expire_at: when `expired` is entered: `expires_at` and a grace.
@@ -171,6 +173,8 @@ class DataRequest:
         results_id: Lean's id of its results.
         reconnect_id: what `Lean.reconnect` needs.
         refresh_id: for `Resource.refresh`.
+        ids_call_no: the number of the call whose answer brought them.
+        past_ids: the ids it had before.
         round_started_at: Lean's timestamp of the answer that opened this round.
         ids_repeat: True when this round has an id that an earlier answer had too.
         grace_until: until then Lean repeating its RECONNECT_REQUIRED is no news.
@@ -207,6 +211,7 @@ class DataRequest:
     version: int = 0
     round: int = 0
     rounds_prompted: int = 0
+    prompted_round: int | None = None
     attempts: int = 0
     probes: int = 0
     placements: int = 0
@@ -215,6 +220,7 @@ class DataRequest:
     place_at: datetime | None = None
     probe_at: datetime | None = None
     probed_at: datetime | None = None
+    last_chances: int = 0
     wait_until: datetime | None = None
     expires_at: datetime | None = None
     expire_at: datetime | None = None
@@ -224,6 +230,8 @@ class DataRequest:
     results_id: str | None = None
     reconnect_id: str | None = None
     refresh_id: str | None = None
+    ids_call_no: int = 0
+    past_ids: tuple[str, ...] = ()
     round_started_at: datetime | None = None
     ids_repeat: bool = False
     grace_until: datetime | None = None
@@ -244,6 +252,14 @@ class DataRequest:
     def scope(self) -> Scope:
         """What confines it."""
         return Scope(app=self.app, environment=self.environment, region=self.region)
+
+    def moved(self, fields: Mapping[str, Any]) -> Self:
+        """Return a copy with these fields set: `attrs.evolve`, ten times faster and without its checks."""
+        copy = object.__new__(type(self))
+        values = copy.__dict__
+        values.update(self.__dict__)
+        values.update(fields)
+        return copy
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of JSON values; fields that have their default are left out."""
@@ -294,6 +310,8 @@ def _load(raw: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("params", "metadata"):
         if name in fields:
             fields[name] = MappingProxyType(fields[name])
+    if "past_ids" in fields:
+        fields["past_ids"] = tuple(fields["past_ids"])
     if fields.get("failure") is not None:
         fields["failure"] = Failure.from_dict(fields["failure"])
     return fields
