@@ -20,10 +20,10 @@ __all__ = ["Exchange", "exchange", "open_session"]
 # connection just being closed cannot be told from one that was read and never answered.
 _KEEPALIVE_SECONDS = 4.0
 
-_DISCONNECTED = (
-    "the server closed the connection without an answer; if it asks for a client certificate and `ssl` has none "
-    "or a wrong one, TLS 1.3 shows it like this"
-)
+# Under TLS 1.3 the client is done with the handshake before the server looks at the client's certificate, so a missing
+# one shows up as a lost connection after sending (seen as ServerDisconnectedError and as ConnectionResetError); under
+# TLS 1.2 servers that reset instead of sending an alert look alike.
+_CERTIFICATE_HINT = "; if it asks for a client certificate and `ssl` has none or a wrong one, it looks like this too"
 
 
 @attrs.frozen(kw_only=True)
@@ -92,10 +92,8 @@ async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> Clie
         return await handler(request)
     except aiohttp.ClientConnectorError:
         raise  # no connection: never repeated, and never sent
-    except aiohttp.ServerDisconnectedError as exc:
-        raise CallFailed(_DISCONNECTED, maybe_sent=True) from exc
-    except aiohttp.ClientOSError as exc:
-        raise CallFailed(_lost(exc), maybe_sent=True) from exc
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
+        raise CallFailed(_lost(exc, is_tls=request.is_ssl()), maybe_sent=True) from exc
 
 
 async def _read(response: ClientResponse, limit: int) -> bytes:
@@ -134,12 +132,10 @@ def _translated(sent: Exchange) -> Iterator[None]:
         raise CallFailed(_unreachable(exc), maybe_sent=False) from exc
     except TimeoutError as exc:
         raise CallFailed(f"no whole answer within {sent.timeout:g} s", maybe_sent=True) from exc
-    except aiohttp.ServerDisconnectedError as exc:
-        raise CallFailed(_DISCONNECTED, maybe_sent=True) from exc
     except aiohttp.ClientPayloadError as exc:
         raise CallFailed("the answer was cut or cannot be decoded", maybe_sent=True) from exc
     except (aiohttp.ClientError, OSError) as exc:
-        raise CallFailed(_lost(exc), maybe_sent=True) from exc
+        raise CallFailed(_lost(exc, is_tls=sent.url.startswith("https:")), maybe_sent=True) from exc
 
 
 def _unreachable(exc: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch) -> str:
@@ -155,14 +151,21 @@ def _unreachable(exc: aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMi
             return f"no TLS with {exc.host}:{exc.port}: {why}"
         case aiohttp.ServerFingerprintMismatch():
             return f"the certificate of {exc.host}:{exc.port} is not the pinned one"
-    return f"cannot connect to {exc.host}:{exc.port}: {exc.os_error.strerror or type(exc.os_error).__name__}"
+    why = exc.os_error.strerror or type(exc.os_error).__name__
+    hint = _CERTIFICATE_HINT if _is_reset(exc.os_error) else ""
+    return f"cannot connect to {exc.host}:{exc.port}: {why}{hint}"
 
 
-def _lost(exc: BaseException) -> str:
-    """Say how a connection was lost, with the TLS alert if there was one."""
-    text = str(exc)
-    if "CERTIFICATE_REQUIRED" in text or "certificate required" in text:
-        return "the server asks for a client certificate, and `ssl` has none or a wrong one"
+def _is_reset(exc: OSError) -> bool:
+    """Whether somebody listened and then hung up."""
+    return isinstance(exc, ConnectionResetError | ConnectionAbortedError | BrokenPipeError)
+
+
+def _lost(exc: BaseException, *, is_tls: bool) -> str:
+    """Say how a connection was lost after it was made."""
+    hint = _CERTIFICATE_HINT if is_tls else ""
+    if isinstance(exc, aiohttp.ServerDisconnectedError):
+        return f"the server closed the connection without an answer{hint}"
     cause = exc.__cause__
     name = type(cause).__name__ if isinstance(cause, OSError) else type(exc).__name__
-    return f"the connection was lost ({name})"
+    return f"the connection was lost ({name}){hint if isinstance(exc, OSError) else ''}"
