@@ -1,0 +1,299 @@
+"""What a memory store holds, and the rules of one commit: synchronous, so that nothing can come between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import attrs
+
+from leanflow._request import DataRequest, IdKind, Scope
+from leanflow.events import Page
+from leanflow.ports import (
+    WAKE,
+    Announcement,
+    Committed,
+    Created,
+    Creation,
+    HistoryEntry,
+    InboxEntry,
+    Outcome,
+    OutboxRow,
+    ParkedEvent,
+    Sink,
+    Step,
+    WakeRow,
+)
+
+__all__ = ["Data", "OutboxSlot", "RequestSlot", "Seen"]
+
+
+@attrs.define(kw_only=True)
+class RequestSlot:
+    """A request and the lease on it."""
+
+    request: DataRequest
+    owner: str | None = None
+    lease_until: datetime | None = None
+    ended_at: datetime | None = None
+
+    def is_free(self, now: datetime) -> bool:
+        """Return whether no lease is running."""
+        return self.owner is None or self.lease_until is None or self.lease_until <= now
+
+    def claimable_at(self) -> datetime | None:
+        """Return from when on it can be claimed; None: never."""
+        due = self.request.due_at
+        if due is None or self.owner is None or self.lease_until is None:
+            return due
+        return max(due, self.lease_until)
+
+    def end_lease(self) -> None:
+        """Let the lease go."""
+        self.owner = self.lease_until = None
+
+
+@attrs.frozen(kw_only=True)
+class Seen:
+    """An inbox key that was seen."""
+
+    at: datetime
+    raw: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.define(kw_only=True)
+class OutboxSlot:
+    """One announcement for one sink. `about` is the request it came from; `ordered` whether it keeps its order."""
+
+    number: int
+    scope: Scope
+    key: str
+    sink: str
+    kind: str
+    about: str | None
+    ordered: bool
+    payload: str = attrs.field(repr=False)
+    due_at: datetime
+    tries: int = 0
+    set_aside: bool = False
+    error: str | None = None
+
+    def row(self, *, skipped: bool) -> OutboxRow:
+        """Return it as the port shows it."""
+        return OutboxRow(
+            key=self.key,
+            sink=self.sink,
+            kind=self.kind,
+            request_id=self.about if self.ordered else None,
+            payload=self.payload,
+            tries=self.tries,
+            set_aside=self.set_aside,
+            skipped=skipped,
+            due_at=self.due_at,
+            error=self.error,
+        )
+
+
+@attrs.define
+class Data:
+    """The tables. Dicts keep the order of insertion, which stands for the order of commits."""
+
+    requests: dict[str, RequestSlot] = attrs.field(factory=dict)
+    history: dict[str, list[HistoryEntry]] = attrs.field(factory=dict)
+    inbox: dict[tuple[Scope, str], Seen] = attrs.field(factory=dict)
+    parked: dict[tuple[Scope, str], ParkedEvent] = attrs.field(factory=dict)
+    ids: dict[tuple[Scope, IdKind, str], dict[str, None]] = attrs.field(factory=dict)
+    pages: dict[str, dict[int, Page]] = attrs.field(factory=dict)
+    sinks: dict[Scope, dict[str, Sink]] = attrs.field(factory=dict)
+    outbox: dict[tuple[Scope, str, str], OutboxSlot] = attrs.field(factory=dict)
+    tombstones: dict[tuple[Scope, str], datetime] = attrs.field(factory=dict)
+    notes: dict[tuple[Scope, str], str] = attrs.field(factory=dict)
+    made: int = 0
+
+    def slot(self, scope: Scope, request_id: str) -> RequestSlot | None:
+        """Return a request of this scope, or None."""
+        slot = self.requests.get(request_id)
+        return slot if slot is not None and slot.request.scope == scope else None
+
+    def slots(self, scope: Scope) -> Iterator[RequestSlot]:
+        """Yield the requests of this scope."""
+        return (slot for slot in self.requests.values() if slot.request.scope == scope)
+
+    # creation
+
+    def create(self, creation: Creation) -> Created:
+        """Insert a request, unless one like it is there."""
+        request = creation.request
+        scope = request.scope
+        for slot in self.slots(scope):
+            if request.key is not None and slot.request.key == request.key:
+                return Created(request=slot.request, is_new=False)
+        before = self.slot(scope, creation.renews) if creation.renews is not None else None
+        for slot in self.slots(scope):
+            live = not slot.request.state.is_end
+            if live and request.fingerprint and slot.request.fingerprint == request.fingerprint:
+                self._link(before, slot.request.id, creation.renewal)
+                return Created(request=slot.request, is_new=False)
+        if before is not None and before.request.successor_id is not None:
+            after = self.slot(scope, before.request.successor_id)
+            if after is not None:
+                return Created(request=after.request, is_new=False)
+        self._insert(creation)
+        self._link(before, request.id, creation.renewal)
+        return Created(request=request, is_new=True)
+
+    def _insert(self, creation: Creation) -> None:
+        request = creation.request
+        self.requests[request.id] = RequestSlot(
+            request=request,
+            owner=creation.owner,
+            lease_until=creation.lease_until if creation.owner is not None else None,
+            ended_at=request.updated_at if request.state.is_end else None,
+        )
+        self.history.setdefault(request.id, []).append(creation.history)
+        self.announce(request.scope, creation.announcements, (), at=request.created_at, about=request.id)
+
+    def _link(self, slot: RequestSlot | None, successor_id: str, renewal: HistoryEntry | None) -> None:
+        """Name the successor on the request that was renewed; a successor that is gone is replaced."""
+        if slot is None or successor_id == slot.request.id:
+            return
+        known = slot.request.successor_id
+        if known is not None and known in self.requests:
+            return
+        version = slot.request.version + 1
+        at = renewal.at if renewal is not None else slot.request.updated_at
+        slot.request = attrs.evolve(slot.request, successor_id=successor_id, version=version, updated_at=at)
+        if renewal is not None:
+            event = {**renewal.event, "successor_id": successor_id}
+            self.history[slot.request.id].append(attrs.evolve(renewal, version=version, event=event))
+
+    # steps
+
+    def commit(self, step: Step) -> Committed:
+        """Commit one step, whole or not at all: everything that can refuse it is asked before anything is written."""
+        place = (step.scope, step.inbox.key)
+        if place in self.inbox:
+            return Committed(outcome=Outcome.duplicate)
+        slot = None
+        if step.request_id is not None:
+            slot = self.slot(step.scope, step.request_id)
+            if slot is None:
+                buried = self.is_buried(step.scope, "request", step.request_id)
+                return Committed(outcome=Outcome.buried if buried else Outcome.conflict)
+            if (slot.request.version, slot.request.call_no) != (step.version, step.call_no):
+                return Committed(outcome=Outcome.conflict)
+        parking = step.inbox.parking
+        if (
+            parking is not None
+            and parking.kind is not None
+            and parking.value is not None
+            and self.is_buried(step.scope, parking.kind, parking.value)
+        ):
+            return Committed(outcome=Outcome.buried)
+        self._take_in(step)
+        if slot is not None:
+            self._apply(step, slot)
+        announced = self.announce(
+            step.scope, step.announcements, step.wakes, at=step.inbox.at, about=step.request_id
+        )
+        return Committed(outcome=Outcome.committed, announced=announced)
+
+    def _take_in(self, step: Step) -> None:
+        entry: InboxEntry = step.inbox
+        place = (step.scope, entry.key)
+        known = self.parked.get(place)
+        if entry.parking is None:
+            self.parked.pop(place, None)
+            told = any(announcement.kind == "webhook" for announcement in step.announcements)
+            self.inbox[place] = Seen(at=entry.at, raw=entry.raw if told else None)
+            return
+        self.parked[place] = ParkedEvent(
+            key=entry.key,
+            tag=entry.tag,
+            at=known.at if known is not None else entry.at,
+            raw=entry.raw if entry.raw is not None else (known.raw if known is not None else b""),
+            parking=entry.parking,
+            tries=known.tries if known is not None else 0,
+        )
+
+    def _apply(self, step: Step, slot: RequestSlot) -> None:
+        request_id = slot.request.id
+        if step.after is not None:
+            slot.request = attrs.evolve(step.after, call_no=slot.request.call_no)
+            if slot.ended_at is None and step.after.state.is_end:
+                slot.ended_at = step.after.updated_at
+        if step.release is not None and slot.owner == step.release:
+            slot.end_lease()
+        if step.history is not None:
+            self.history.setdefault(request_id, []).append(step.history)
+        for kind, value in step.ids:
+            self.ids.setdefault((step.scope, kind, value), {})[request_id] = None
+        for page in step.pages:
+            self.pages.setdefault(request_id, {}).setdefault(page.number, page)
+
+    # announcements
+
+    def announce(
+        self,
+        scope: Scope,
+        announcements: Iterable[Announcement],
+        wakes: Iterable[WakeRow],
+        *,
+        at: datetime,
+        about: str | None,
+    ) -> int:
+        """Make the outbox rows of a commit; return how many."""
+        before = self.made
+        for wake in wakes:
+            self._post(scope, wake.key, WAKE, WAKE, None, False, wake.payload, at)  # noqa: FBT003
+        for told in announcements:
+            for sink in self.sinks.get(scope, {}).values():
+                if sink.wants(told):
+                    owner = told.request_id or about
+                    self._post(scope, told.key, sink.name, told.kind, owner, told.request_id is not None, told.payload, at)
+        return self.made - before
+
+    def _post(  # noqa: PLR0913 - a row has so many columns
+        self, scope: Scope, key: str, sink: str, kind: str, about: str | None, ordered: bool, payload: str, at: datetime  # noqa: FBT001
+    ) -> None:
+        place = (scope, key, sink)
+        if place in self.outbox:
+            return
+        self.made += 1
+        self.outbox[place] = OutboxSlot(
+            number=self.made, scope=scope, key=key, sink=sink, kind=kind, about=about, ordered=ordered, payload=payload, due_at=at
+        )
+
+    # burials
+
+    def is_buried(self, scope: Scope, kind: str, value: str) -> bool:
+        """Return whether a tombstone covers this id."""
+        return (scope, _digest(kind, value)) in self.tombstones
+
+    def bury(self, slot: RequestSlot, *, now: datetime, announcements: bool) -> None:
+        """Delete everything of one request and leave tombstones for the ids that named it."""
+        request_id, scope = slot.request.id, slot.request.scope
+        names = [place for place, owners in self.ids.items() if place[0] == scope and request_id in owners]
+        self.tombstones[scope, _digest("request", request_id)] = now
+        for place in names:
+            self.tombstones[scope, _digest(place[1], place[2])] = now
+            del self.ids[place][request_id]
+            if not self.ids[place]:
+                del self.ids[place]
+        for entry in self.history.pop(request_id, ()):
+            self.inbox.pop((scope, entry.key), None)
+        mine = {(kind, value) for _, kind, value in names}
+        for spot, event in list(self.parked.items()):
+            where = event.parking
+            if spot[0] == scope and (where.request_id == request_id or (where.kind, where.value) in mine):
+                del self.parked[spot]
+        if announcements:
+            for key in [k for k, row in self.outbox.items() if row.scope == scope and row.about == request_id]:
+                del self.outbox[key]
+        self.pages.pop(request_id, None)
+        del self.requests[request_id]
+
+
+def _digest(kind: str, value: str) -> str:
+    return hashlib.sha256(f"{kind}:{value}".encode()).hexdigest()

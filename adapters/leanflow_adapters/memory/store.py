@@ -1,0 +1,368 @@
+"""A store that keeps everything in dicts: the same promises as the others, but nothing outlives the process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from leanflow._request import DataRequest, IdKind, Scope, State
+from leanflow.errors import InvalidRequest, NotStarted, StoreUnavailable
+from leanflow.events import Page
+from leanflow.ports import (
+    WAKE,
+    Announcement,
+    Claimed,
+    Committed,
+    Created,
+    Creation,
+    HistoryEntry,
+    OutboxRow,
+    ParkedEvent,
+    Query,
+    Sink,
+    Step,
+    Store,
+)
+from leanflow_adapters.memory._data import Data, OutboxSlot, RequestSlot, Seen
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keeps everything in dicts. For tests and for trying things out.
+
+    No method suspends between looking and writing, so each is atomic within its event loop.
+    """
+
+    def __init__(self) -> None:
+        self._data = Data()
+        self._is_open = False
+
+    def reopen(self) -> MemoryStore:
+        """Return a second handle on the same data, not open yet: a restart, or a second worker."""
+        other = type(self)()
+        other._data = self._data  # noqa: SLF001 - of the same class
+        return other
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open."""
+        return self._is_open
+
+    async def open(self) -> None:
+        """Open.
+
+        Raises:
+            StoreUnavailable: it is open already.
+        """
+        if self._is_open:
+            reason = "this store is open already"
+            raise StoreUnavailable(reason)
+        self._is_open = True
+
+    async def aclose(self) -> None:
+        """Close; the data stays for other handles."""
+        self._is_open = False
+
+    async def now(self) -> datetime | None:
+        """Return None: it has no clock of its own."""
+        return None
+
+    def _open_data(self) -> Data:
+        if not self._is_open:
+            raise NotStarted("store")
+        return self._data
+
+    # steps
+
+    async def create(self, creation: Creation) -> Created:
+        """Insert a request, unless one like it is there."""
+        return self._open_data().create(creation)
+
+    async def commit(self, step: Step) -> Committed:
+        """Commit one step, whole or not at all."""
+        return self._open_data().commit(step)
+
+    async def seen(self, scope: Scope, key: str) -> bool:
+        """Return whether the inbox key is stored and not parked."""
+        return (scope, key) in self._open_data().inbox
+
+    async def load(self, scope: Scope, request_id: str) -> DataRequest | None:
+        """Return a request as last committed, or None."""
+        slot = self._open_data().slot(scope, request_id)
+        return None if slot is None else slot.request
+
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
+        """Return the ids of the requests that this id names or named."""
+        return sorted(self._open_data().ids.get((scope, kind, value), ()))
+
+    async def buried(self, scope: Scope, kind: IdKind, value: str) -> bool:
+        """Return whether the id named a request that was purged or erased."""
+        return self._open_data().is_buried(scope, kind, value)
+
+    async def find(self, scope: Scope, query: Query) -> Sequence[DataRequest]:
+        """Return what the query asks for, in the order of ids."""
+        found = (slot.request for slot in self._open_data().slots(scope))
+        return sorted((r for r in found if _matches(r, query)), key=lambda r: r.id)[: query.limit]
+
+    async def history(self, scope: Scope, request_id: str) -> Sequence[HistoryEntry]:
+        """Return a request's history, oldest first."""
+        data = self._open_data()
+        return () if data.slot(scope, request_id) is None else tuple(data.history.get(request_id, ()))
+
+    async def pages(self, scope: Scope, request_id: str, *, first: int = 0, limit: int = 100) -> Sequence[Page]:
+        """Return the stored pages, by number, from the `first`-th on."""
+        data = self._open_data()
+        if data.slot(scope, request_id) is None:
+            return ()
+        stored = data.pages.get(request_id, {})
+        return [stored[number] for number in sorted(stored) if number >= first][:limit]
+
+    # claims
+
+    async def claim(
+        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
+    ) -> Sequence[Claimed]:
+        """Claim due requests, the longest due first; or one by its id, due or not."""
+        data = self._open_data()
+        if request_id is not None:
+            named = data.slot(scope, request_id)
+            wanted = [named] if named is not None else []
+        else:
+            due = [(s.request.due_at, s.request.id, s) for s in data.slots(scope) if s.request.due_at is not None]
+            wanted = [slot for at, _, slot in sorted(due, key=lambda item: item[:2]) if at <= now]
+        free = [slot for slot in wanted if slot.is_free(now)][:limit]
+        return [_claim(slot, owner, now, lease) for slot in free]
+
+    async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
+        """Prolong a lease; False if it is no longer this owner's."""
+        slot = self._open_data().slot(scope, request_id)
+        if slot is None or slot.owner != owner:
+            return False
+        slot.lease_until = now + timedelta(seconds=lease)
+        return True
+
+    async def release(self, scope: Scope, request_id: str, *, owner: str) -> None:
+        """End a lease without a step."""
+        slot = self._open_data().slot(scope, request_id)
+        if slot is not None and slot.owner == owner:
+            slot.end_lease()
+
+    async def next_due(self, scope: Scope) -> datetime | None:
+        """Return when the next thing can be claimed or offered."""
+        data = self._open_data()
+        times = [slot.claimable_at() for slot in data.slots(scope)]
+        times += [_offered_at(event) for place, event in data.parked.items() if place[0] == scope]
+        times += [row.due_at for row in self._heads(scope)]
+        return min((at for at in times if at is not None), default=None)
+
+    # parked events
+
+    async def parked(self, scope: Scope, kind: IdKind, value: str) -> Sequence[ParkedEvent]:
+        """Return the events parked under an id, oldest first."""
+        return self._parked(scope, lambda event: (event.parking.kind, event.parking.value) == (kind, value))
+
+    async def early(self, scope: Scope, request_id: str) -> Sequence[ParkedEvent]:
+        """Return the events parked under a request, oldest first."""
+        return self._parked(scope, lambda event: event.parking.request_id == request_id)
+
+    async def parked_due(self, scope: Scope, *, now: datetime, limit: int) -> Sequence[ParkedEvent]:
+        """Return parked events that are due or past their life, oldest first."""
+        return self._parked(scope, lambda event: _offered_at(event) <= now)[:limit]
+
+    async def repark(self, scope: Scope, key: str, *, due_at: datetime) -> None:
+        """Count one more try and set when the next is due."""
+        parked = self._open_data().parked
+        event = parked.get((scope, key))
+        if event is not None:
+            parking = attrs.evolve(event.parking, due_at=due_at)
+            parked[scope, key] = attrs.evolve(event, parking=parking, tries=event.tries + 1)
+
+    async def orphan(self, scope: Scope, key: str, announcements: tuple[Announcement, ...]) -> bool:
+        """Turn a parked event into a seen one and announce that; False if it is not parked."""
+        data = self._open_data()
+        event = data.parked.pop((scope, key), None)
+        if event is None:
+            return False
+        data.inbox[scope, key] = Seen(at=event.at, raw=event.raw if announcements else None)
+        data.announce(scope, announcements, (), at=event.at, about=event.parking.request_id)
+        return True
+
+    def _parked(self, scope: Scope, wanted: Any) -> list[ParkedEvent]:
+        found = [e for place, e in self._open_data().parked.items() if place[0] == scope and wanted(e)]
+        return sorted(found, key=lambda event: event.at)
+
+    # announcements
+
+    async def register(self, scope: Scope, sinks: Sequence[Sink]) -> None:
+        """Store the sinks that a deployment serves."""
+        self._open_data().sinks.setdefault(scope, {}).update({sink.name: sink for sink in sinks})
+
+    async def claim_outbox(
+        self, scope: Scope, *, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
+    ) -> Sequence[OutboxRow]:
+        """Claim undelivered rows of these sinks, oldest first, one per request and sink."""
+        del owner  # a lease here is a due time in the future: nobody asks whose it is
+        ready = [row for row in self._heads(scope) if row.sink in sinks and row.due_at <= now]
+        claimed = []
+        for row in ready[:limit]:
+            claimed.append(row.row(skipped=self._is_skipped(row)))
+            row.due_at = now + timedelta(seconds=lease)
+        return claimed
+
+    async def delivered(self, scope: Scope, rows: Sequence[tuple[str, str]]) -> None:
+        """Remove the rows of these (key, sink)."""
+        for key, sink in rows:
+            self._open_data().outbox.pop((scope, key, sink), None)
+
+    async def undelivered(
+        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool
+    ) -> None:
+        """Count a failed try; set when the next is due, or set the row aside."""
+        row = self._open_data().outbox.get((scope, key, sink))
+        if row is not None:
+            row.tries += 1
+            row.due_at, row.error, row.set_aside = due_at, error, set_aside
+
+    async def redeliver(self, scope: Scope, key: str, sink: str, *, now: datetime) -> bool:
+        """Bring a row that was set aside back; False if there is none."""
+        row = self._open_data().outbox.get((scope, key, sink))
+        if row is None or not row.set_aside:
+            return False
+        row.set_aside, row.tries, row.due_at = False, 0, now
+        return True
+
+    async def outbox(self, scope: Scope, *, set_aside: bool | None = None, limit: int = 100) -> Sequence[OutboxRow]:
+        """Return undelivered rows, oldest first."""
+        rows = [row for row in self._rows(scope) if set_aside is None or row.set_aside is set_aside]
+        return [row.row(skipped=self._is_skipped(row)) for row in rows[:limit]]
+
+    async def raw_event(self, scope: Scope, key: str) -> bytes | None:
+        """Return the raw bytes kept with an inbox row, if any."""
+        data = self._open_data()
+        parked = data.parked.get((scope, key))
+        if parked is not None:
+            return parked.raw
+        seen = data.inbox.get((scope, key))
+        return None if seen is None else seen.raw
+
+    async def confirm(self, scope: Scope, key: str, sink: str) -> bool:
+        """Remove one outbox row; True if it was there."""
+        return self._open_data().outbox.pop((scope, key, sink), None) is not None
+
+    def _rows(self, scope: Scope) -> list[OutboxSlot]:
+        return [row for row in self._open_data().outbox.values() if row.scope == scope]
+
+    def _heads(self, scope: Scope) -> list[OutboxSlot]:
+        """Return the rows that may be offered: of each request and sink the oldest that is not set aside."""
+        taken: set[tuple[str | None, str]] = set()
+        heads = []
+        for row in self._rows(scope):
+            order = (row.about, row.sink)
+            if row.set_aside or (row.ordered and order in taken):
+                continue
+            if row.ordered:
+                taken.add(order)
+            heads.append(row)
+        return heads
+
+    def _is_skipped(self, row: OutboxSlot) -> bool:
+        return row.ordered and any(
+            other.set_aside and other.ordered and other.number < row.number
+            for other in self._rows(row.scope)
+            if (other.about, other.sink) == (row.about, row.sink)
+        )
+
+    # upkeep
+
+    async def counts(self, scope: Scope) -> Mapping[str, int]:
+        """Return how many requests are in each state."""
+        return Counter(slot.request.state.value for slot in self._open_data().slots(scope))
+
+    async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
+        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one is due."""
+        names = {WAKE, *self._open_data().sinks.get(scope, {}), *(row.sink for row in self._rows(scope))}
+        out: dict[str, tuple[int, int, datetime | None]] = {}
+        for name in sorted(names):
+            rows = [row for row in self._rows(scope) if row.sink == name]
+            waiting = [row for row in rows if not row.set_aside]
+            out[name] = (len(waiting), len(rows) - len(waiting), waiting[0].due_at if waiting else None)
+        return out
+
+    async def remember(self, scope: Scope, name: str, value: str | None = None) -> str | None:
+        """Store a small value if one is given; return what is stored."""
+        notes = self._open_data().notes
+        if value is not None:
+            notes[scope, name] = value
+        return notes.get((scope, name))
+
+    async def purge(
+        self, scope: Scope, *, older_than: datetime, states: frozenset[State] | None, now: datetime, limit: int
+    ) -> int:
+        """Delete at most `limit` requests that ended before `older_than`, leaving tombstones; return how many."""
+        data = self._open_data()
+        ended = [(slot.ended_at, slot) for slot in data.slots(scope) if slot.ended_at is not None]
+        old = [s for at, s in sorted(ended, key=lambda item: item[0]) if at < older_than]
+        chosen = [slot for slot in old if states is None or slot.request.state in states][:limit]
+        for slot in chosen:
+            data.bury(slot, now=now, announcements=False)
+        return len(chosen)
+
+    async def prune(self, scope: Scope, *, before: datetime) -> int:
+        """Delete seen inbox rows and tombstones older than `before`; return how many."""
+        data = self._open_data()
+        old = [place for place, seen in data.inbox.items() if place[0] == scope and seen.at < before]
+        for place in old:
+            del data.inbox[place]
+        stones = [place for place, at in data.tombstones.items() if place[0] == scope and at < before]
+        for stone in stones:
+            del data.tombstones[stone]
+        return len(old) + len(stones)
+
+    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> bool:
+        """Delete everything of one request, leaving a tombstone; False if there is none."""
+        data = self._open_data()
+        slot = data.slot(scope, request_id)
+        if slot is None:
+            return False
+        data.bury(slot, now=now, announcements=True)
+        return True
+
+    def using(self, connection: Any) -> AbstractAsyncContextManager[Store]:
+        """Refuse: memory has no transaction that an application could hold.
+
+        Raises:
+            InvalidRequest: always.
+        """
+        raise InvalidRequest("connection", f"a memory store joins no transaction (got {type(connection).__name__})")
+
+
+def _claim(slot: RequestSlot, owner: str, now: datetime, lease: float) -> Claimed:
+    taken_over = slot.owner is not None
+    slot.request = attrs.evolve(slot.request, call_no=slot.request.call_no + 1)
+    slot.owner, slot.lease_until = owner, now + timedelta(seconds=lease)
+    return Claimed(request=slot.request, now=now, lease_until=slot.lease_until, taken_over=taken_over)
+
+
+def _offered_at(event: ParkedEvent) -> datetime:
+    parking = event.parking
+    return parking.expires_at if parking.due_at is None else min(parking.due_at, parking.expires_at)
+
+
+def _matches(request: DataRequest, query: Query) -> bool:
+    return (
+        (query.states is None or request.state in query.states)
+        and (query.resource is None or request.resource is query.resource)
+        and (query.entity_id is None or request.entity_id == query.entity_id)
+        and (query.customer_id is None or request.customer_id == query.customer_id)
+        and (query.reference is None or request.reference == query.reference)
+        and (query.failure is None or (request.failure is not None and request.failure.code == query.failure))
+        and (query.held is None or request.held == query.held)
+        and (query.older_than is None or request.created_at < query.older_than)
+        and (query.after is None or request.id > query.after)
+    )
