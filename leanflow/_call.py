@@ -28,7 +28,7 @@ class Call:
     path: str
     query: Mapping[str, str] = _EMPTY
     headers: Mapping[str, str] = _EMPTY
-    body: bytes | None = None
+    body: bytes | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)

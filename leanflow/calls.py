@@ -1,0 +1,480 @@
+"""Builders of calls to Lean: each returns a `Call`, relative to Lean's base. Send one with ``flows.send(call)``.
+
+Paths and parameters are those of Lean's published API. What a resource takes is data here (`parameters`), checked
+before anything is stored (`check_parameters`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from leanflow._call import Call
+from leanflow._lean.answers import source_of
+from leanflow._lean.times import format_time
+from leanflow._request import DataRequest, Resource
+from leanflow.errors import InvalidRequest
+
+__all__ = [
+    "Parameters",
+    "check_parameters",
+    "collect",
+    "create_customer",
+    "data",
+    "delete_entity",
+    "find_customer",
+    "get_customer",
+    "get_entity",
+    "get_refresh",
+    "get_results",
+    "link_connect",
+    "list_banks",
+    "list_customer_entities",
+    "list_customers",
+    "list_entities",
+    "list_events",
+    "list_refreshes",
+    "parameters",
+    "place",
+    "source_of",
+    "start_refresh",
+]
+
+MAX_SIZE = 100
+"""Items a page that Lean allows (its default is 50)."""
+
+_API = ("v1", "v2")
+_REFRESHES = "/data/v2/refreshes"
+_CUSTOMERS = "/customers/v1"
+_DATES = ("start_date", "end_date")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_IP = re.compile(r"[0-9A-Fa-f.:]{2,45}", re.ASCII)
+_FLAGS = ("true", "false")
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class Parameters:
+    """What a resource takes in one version of Lean's API.
+
+    Attributes:
+        path: of the call; ``{account_id}`` where the account goes.
+        needs_account: whether it is asked for per account; then the account must be given, else it must not.
+        optional: names that `params` may have.
+    """
+
+    path: str
+    needs_account: bool = False
+    optional: frozenset[str] = frozenset()
+
+
+def _table() -> Mapping[tuple[str, Resource], Parameters]:
+    common = frozenset({"async"})
+    rows = {
+        ("v1", Resource.identity): Parameters(path="/data/v1/identity", optional=common),
+        ("v1", Resource.accounts): Parameters(path="/data/v1/accounts", optional=common),
+        ("v1", Resource.balances): Parameters(path="/data/v1/balance", needs_account=True, optional=common),
+        ("v1", Resource.transactions): Parameters(path="/data/v1/transactions", needs_account=True, optional=common),
+        ("v2", Resource.identity): Parameters(path="/data/v2/identity", optional=common),
+        ("v2", Resource.accounts): Parameters(path="/data/v2/accounts", optional=common),
+        # KSA only: which kinds of data to refresh, here separated by commas.
+        ("v2", Resource.refresh): Parameters(path=_REFRESHES, optional=frozenset({"data_types"})),
+    }
+    for resource, tail in (
+        (Resource.balances, "balances"),
+        (Resource.transactions, "transactions"),
+        (Resource.identities, "identities"),
+        (Resource.beneficiaries, "beneficiaries"),
+        (Resource.direct_debits, "direct-debits"),
+        (Resource.scheduled_payments, "scheduled-payments"),
+        (Resource.standing_orders, "standing-orders"),
+    ):
+        rows["v2", resource] = Parameters(
+            path=f"/data/v2/accounts/{{account_id}}/{tail}",
+            needs_account=True,
+            optional=common | frozenset(_DATES) if resource is Resource.transactions else common,
+        )
+    return MappingProxyType(rows)
+
+
+_PARAMETERS = _table()
+
+
+# --- what a resource takes ---------------------------------------------------------------------------------------
+
+
+def parameters(resource: Resource, api: str = "v2") -> Parameters:
+    """Return what a resource takes.
+
+    Raises:
+        InvalidRequest: that version of the API does not have it.
+    """
+    if api not in _API:
+        raise InvalidRequest("api", f"{api!r} is none of Lean's; use {' or '.join(_API)}")
+    found = _PARAMETERS.get((api, resource))
+    if found is None:
+        has = ", ".join(sorted(r.value for a, r in _PARAMETERS if a == api))
+        raise InvalidRequest("resource", f"{str(resource)!r} is not in Lean's {api}, which has {has}")
+    return found
+
+
+def check_parameters(
+    resource: Resource,
+    api: str,
+    *,
+    account_id: str | None,
+    params: Mapping[str, str],
+    entity_id: str | None = None,
+    customer_ip: str | None = None,
+) -> None:
+    """Check what a request asks with, before anything is stored or sent.
+
+    Args:
+        resource: what is asked for.
+        api: ``v1`` or ``v2``.
+        account_id: the account, for resources that have one.
+        params: further parameters; dates as ``YYYY-MM-DD``.
+        entity_id: checked if given.
+        customer_ip: checked if given.
+
+    Raises:
+        InvalidRequest: names the parameter and what is wrong with it.
+    """
+    takes = parameters(resource, api)
+    if takes.needs_account:
+        if account_id is None:
+            raise InvalidRequest("account_id", f"{resource.value} is asked for per account; give the account's id")
+        _segment("account_id", account_id)
+    elif account_id is not None:
+        raise InvalidRequest("account_id", f"{resource.value} takes none in {api}")
+    if entity_id is not None:
+        _segment("entity_id", entity_id)
+    if customer_ip is not None:
+        _check_ip(customer_ip)
+    for name, value in params.items():
+        if name not in takes.optional:
+            known = ", ".join(sorted(takes.optional)) or "none"
+            raise InvalidRequest(str(name), f"{resource.value} does not take it in {api}; it takes {known}")
+        if not isinstance(value, str):
+            raise InvalidRequest(name, f"must be text, is {type(value).__name__}")
+    if params.get("async", "false") not in _FLAGS:
+        raise InvalidRequest("async", f"must be {' or '.join(_FLAGS)}")
+    if "data_types" in params and not all(part.strip() for part in params["data_types"].split(",")):
+        raise InvalidRequest("data_types", "must be names separated by commas")
+    _check_dates(params)
+
+
+def _check_dates(params: Mapping[str, str]) -> None:
+    start, end = (_date(name, params.get(name)) for name in _DATES)
+    if start is not None and end is not None and start > end:
+        raise InvalidRequest("start_date", f"{start.isoformat()} is after end_date {end.isoformat()}")
+
+
+def _date(name: str, text: str | None) -> date | None:
+    if text is None:
+        return None
+    if _DATE.fullmatch(text):
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            pass
+    raise InvalidRequest(name, f"{text[:40]!r} is no day; write it as YYYY-MM-DD")
+
+
+def _check_ip(address: str) -> None:
+    if not isinstance(address, str) or not _IP.fullmatch(address):
+        raise InvalidRequest("customer_ip", "must be an IPv4 or IPv6 address")
+
+
+# --- bank data ---------------------------------------------------------------------------------------------------
+
+
+def data(
+    resource: Resource,
+    entity_id: str,
+    *,
+    api: str = "v2",
+    account_id: str | None = None,
+    params: Mapping[str, str] = _EMPTY,
+    page: int = 0,
+    size: int = MAX_SIZE,
+    customer_ip: str | None = None,
+) -> Call:
+    """Return the call that asks for bank data (for `Resource.refresh`: that starts a refresh).
+
+    Args:
+        resource: what is asked for.
+        entity_id: whose.
+        api: ``v1`` (POST) or ``v2`` (GET).
+        account_id: for resources that are asked for per account.
+        params: as `check_parameters` allows.
+        page: from 0.
+        size: items a page, 1 to 100.
+        customer_ip: the customer's address, if the customer is present: without it Lean counts a background refresh,
+            which banks limit per day.
+
+    Raises:
+        InvalidRequest: names the parameter that is wrong.
+    """
+    check_parameters(resource, api, account_id=account_id, params=params, entity_id=entity_id, customer_ip=customer_ip)
+    takes = parameters(resource, api)
+    headers = {"customer-ip": customer_ip} if customer_ip else {}
+    if resource is Resource.refresh:
+        kinds = params.get("data_types")
+        extra = {"data_types": [part.strip() for part in kinds.split(",")]} if kinds else {}
+        return Call(method="POST", path=_REFRESHES, headers=headers, body=_json({"entity_id": entity_id, **extra}))
+    if api == "v1":
+        body: dict[str, Any] = {"entity_id": entity_id}
+        if account_id is not None:
+            body["account_id"] = account_id
+        if "async" in params:
+            body["async"] = params["async"] == "true"
+        return Call(method="POST", path=takes.path, query=_v1_page(page), headers=headers, body=_json(body))
+    path = takes.path
+    if account_id is not None:
+        path = path.format(account_id=_segment("account_id", account_id))
+    return Call(method="GET", path=path, query={"entity_id": entity_id, **params, **_page(page, size)}, headers=headers)
+
+
+def place(request: DataRequest, *, page: int = 0, size: int = MAX_SIZE, customer_ip: str | None = None) -> Call:
+    """Return the call that places a request, or gets a further page of what it answered at once.
+
+    Args:
+        request: what is to be placed.
+        page: from 0.
+        size: items a page, 1 to 100; the same for all pages of one answer.
+        customer_ip: sent only if given here: the address in the record is that of a customer who may have left.
+
+    Raises:
+        InvalidRequest: names the parameter that is wrong.
+    """
+    return data(
+        request.resource,
+        request.entity_id,
+        api=request.api,
+        account_id=request.account_id,
+        params=request.params,
+        page=page,
+        size=size,
+        customer_ip=customer_ip,
+    )
+
+
+def collect(request: DataRequest, *, page: int = 0, size: int = MAX_SIZE) -> Call:
+    """Return the GET of a request's results; for `Resource.refresh`, of the refresh.
+
+    Raises:
+        InvalidRequest: the request has no such id yet.
+    """
+    if request.resource is Resource.refresh:
+        if request.refresh_id is None:
+            raise InvalidRequest("refresh_id", f"request {request.id} has none yet")
+        return get_refresh(request.refresh_id)
+    if request.results_id is None:
+        raise InvalidRequest("results_id", f"request {request.id} has none yet")
+    return get_results(request.results_id, api=request.api, page=page, size=size)
+
+
+def get_results(
+    results_id: str, *, api: str = "v2", page: int = 0, size: int = MAX_SIZE, base: str | None = None
+) -> Call:
+    """Return the GET of results.
+
+    Args:
+        results_id: from an answer.
+        api: ``v1`` or ``v2``.
+        page: from 0.
+        size: items a page, 1 to 100.
+        base: the path before the id, if it is to be another: for v1 Lean's guide has ``/v1/results``, which is used
+            here, its schema ``/data/v1/results``.
+
+    Raises:
+        InvalidRequest: names the parameter that is wrong.
+    """
+    if api not in _API:
+        raise InvalidRequest("api", f"{api!r} is none of Lean's; use {' or '.join(_API)}")
+    root = base or ("/v1/results" if api == "v1" else "/data/v2/results")
+    query = _v1_page(page) if api == "v1" else _page(page, size)
+    return Call(method="GET", path=f"{root}/{_segment('results_id', results_id)}", query=query)
+
+
+def start_refresh(entity_id: str, *, data_types: Sequence[str] = ()) -> Call:
+    """Return the call that starts a refresh of an entity's data (about two a day are allowed)."""
+    params = {"data_types": ",".join(data_types)} if data_types else {}
+    return data(Resource.refresh, entity_id, params=params)
+
+
+def get_refresh(refresh_id: str) -> Call:
+    """Return the GET of one refresh."""
+    return Call(method="GET", path=f"{_REFRESHES}/{_segment('refresh_id', refresh_id)}")
+
+
+def list_refreshes(entity_id: str, *, page: int = 0, size: int = MAX_SIZE) -> Call:
+    """Return the GET of an entity's refreshes, the latest first."""
+    _segment("entity_id", entity_id)
+    return Call(method="GET", path=_REFRESHES, query={"entity_id": entity_id, **_page(page, size)})
+
+
+# --- webhooks that were sent -------------------------------------------------------------------------------------
+
+
+def list_events(
+    *, page: int = 0, size: int = MAX_SIZE, start: datetime | None = None, end: datetime | None = None
+) -> Call:
+    """Return the GET of the Events API: every webhook of the past 90 days.
+
+    Never asked by type: Lean's list of types lacks some that it sends.
+
+    Args:
+        page: from 0.
+        size: events a page, 1 to 100.
+        start: aware; events made after it.
+        end: aware; events made before it.
+
+    Raises:
+        InvalidRequest: a time has no zone, or they are in the wrong order.
+    """
+    query = _page(page, size)
+    for name, parameter, moment in (("start", "from", start), ("end", "to", end)):
+        if moment is not None:
+            if moment.tzinfo is None:
+                raise InvalidRequest(name, "has no time zone; give an aware datetime")
+            query[parameter] = format_time(moment)
+    if start is not None and end is not None and start > end:
+        raise InvalidRequest("start", "is after end")
+    return Call(method="GET", path="/events/v1", query=query)
+
+
+# --- customers, entities, banks ----------------------------------------------------------------------------------
+
+
+def create_customer(app_user_id: str) -> Call:
+    """Return the call that creates a customer; one who is there already gives 409 without an id."""
+    if not isinstance(app_user_id, str) or not 1 <= len(app_user_id) <= 255:
+        raise InvalidRequest("app_user_id", "must be text of 1 to 255 characters")
+    return Call(method="POST", path=f"{_CUSTOMERS}/", body=_json({"app_user_id": app_user_id}))
+
+
+def get_customer(customer_id: str) -> Call:
+    """Return the GET of one customer."""
+    return Call(method="GET", path=f"{_CUSTOMERS}/{_segment('customer_id', customer_id)}")
+
+
+def find_customer(app_user_id: str) -> Call:
+    """Return the GET of the customer who has the application's own id."""
+    return Call(method="GET", path=f"{_CUSTOMERS}/app-user-id/{_segment('app_user_id', app_user_id)}")
+
+
+def list_customers(*, page: int = 0, size: int = MAX_SIZE) -> Call:
+    """Return the GET of a page of all customers."""
+    return Call(method="GET", path=_CUSTOMERS, query=_numbered_page(page, size))
+
+
+def list_customer_entities(customer_id: str) -> Call:
+    """Return the GET of a customer's entities (a bare list)."""
+    return Call(method="GET", path=_entities_path(customer_id))
+
+
+def get_entity(customer_id: str, entity_id: str) -> Call:
+    """Return the GET of one entity, its consents included."""
+    return Call(method="GET", path=f"{_entities_path(customer_id)}/{_segment('entity_id', entity_id)}")
+
+
+def list_entities(*, start_date: str, end_date: str, page: int = 0, size: int = MAX_SIZE) -> Call:
+    """Return the GET of a page of all entities made between two days (``YYYY-MM-DD``).
+
+    Raises:
+        InvalidRequest: a date is none, or they are in the wrong order.
+    """
+    days = {"start_date": start_date, "end_date": end_date}
+    _check_dates(days)
+    return Call(method="GET", path=f"{_CUSTOMERS}/entities", query={**days, **_numbered_page(page, size)})
+
+
+def delete_entity(customer_id: str, entity_id: str, *, reason: str = "USER_REQUESTED") -> Call:
+    """Return the call that deletes an entity. The reason goes into query and body: UAE reads one, KSA the other."""
+    return Call(
+        method="DELETE",
+        path=f"{_entities_path(customer_id)}/{_segment('entity_id', entity_id)}",
+        query={"reason": reason},
+        body=_json({"reason": reason}),
+    )
+
+
+def list_banks() -> Call:
+    """Return the GET of all banks that the application may use."""
+    return Call(method="GET", path="/banks/v1")
+
+
+def link_connect(
+    *, app_user_id: str, username: str, password: str, permissions: Sequence[str], bank_id: int = 1
+) -> Call:
+    """Return the sandbox's old shortcut that connects a test user without the Link SDK.
+
+    The answer's ``data.entity.entity_uuid`` is the entity's id; its ``status`` is an object.
+
+    Args:
+        app_user_id: the application's own id of the user.
+        username: ``mockbank_user_1`` or ``mockbank_user_2``.
+        password: the same as the name.
+        permissions: as ``identity``, ``accounts``, ``balance``, ``transactions``.
+        bank_id: a number of the sandbox's.
+    """
+    body = {
+        "bank_id": bank_id,
+        "app_user_id": app_user_id,
+        "username": username,
+        "password": password,
+        "permissions": list(permissions),
+    }
+    return Call(method="POST", path="/link/connect", body=_json(body))
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def _entities_path(customer_id: str) -> str:
+    return f"{_CUSTOMERS}/{_segment('customer_id', customer_id)}/entities"
+
+
+def _segment(name: str, value: str) -> str:
+    """Return a quoted path segment. ``.`` and ``..`` are refused: quoting leaves them, and they climb the path."""
+    if not isinstance(value, str) or not value or len(value) > 255 or value in {".", ".."}:
+        raise InvalidRequest(name, "must be text of 1 to 255 characters, and no path")
+    if not value.isprintable():
+        raise InvalidRequest(name, "must have printable characters only")
+    return quote(value, safe="")
+
+
+def _page(page: int, size: int) -> dict[str, str]:
+    _check_page(page, size)
+    return {"page": str(page), "size": str(size)}
+
+
+def _numbered_page(page: int, size: int) -> dict[str, str]:
+    _check_page(page, size)
+    return {"page_number": str(page), "page_size": str(size)}
+
+
+def _v1_page(page: int) -> dict[str, str]:
+    # v1 documents no pages. Should it ever speak of several, they are asked for without a size, as the first one was.
+    _check_page(page, MAX_SIZE)
+    return {"page": str(page)} if page else {}
+
+
+def _check_page(page: int, size: int) -> None:
+    if page < 0:
+        raise InvalidRequest("page", "is counted from 0")
+    if not 1 <= size <= MAX_SIZE:
+        raise InvalidRequest("size", f"must be from 1 to {MAX_SIZE}")
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
