@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 import aiohttp
 import pytest
 from aiohttp import web
-from leanflow_adapters.web.aiohttp import add_webhook
 
 from leanflow._call import Reply
+from leanflow_adapters.web.aiohttp import add_webhook
 
 MAX_BODY = 1000
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from leanflow_adapters import open_store
 
 from leanflow.errors import InvalidRequest
+from leanflow_adapters import open_store
 
 
 @pytest.mark.parametrize("url", ["memory:", "memory://", "MEMORY:"])

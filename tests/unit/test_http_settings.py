@@ -11,13 +11,13 @@ import traceback
 import aiohttp
 import attrs
 import pytest
+
+from leanflow._call import Call
+from leanflow.errors import CallFailed, InvalidRequest, LeanflowError
 from leanflow_adapters.http import LeanTransport
 from leanflow_adapters.http._exchange import Exchange
 from leanflow_adapters.http._hosts import HOSTS
 from leanflow_adapters.http._transport import _headers, _target
-
-from leanflow._call import Call
-from leanflow.errors import CallFailed, InvalidRequest, LeanflowError
 
 # Kept out of the lines that use them: a traceback shows those lines.
 SECRETS = ("id-7f3a", "secret-91bc", "token-44de")
@@ -169,7 +169,9 @@ def test_an_unknown_method_is_refused() -> None:
 
 def test_a_call_cannot_choose_who_it_is() -> None:
     """Authentication and framing headers of a call are dropped, the others kept in lower case."""
-    headers = _headers(Call(method="GET", path="/", headers={"Authorization": "x", "HOST": "y", "Customer-IP": "1.2.3.4"}))
+    headers = _headers(
+        Call(method="GET", path="/", headers={"Authorization": "x", "HOST": "y", "Customer-IP": "1.2.3.4"})
+    )
     assert headers == {"accept": "application/json", "user-agent": "leanflow", "customer-ip": "1.2.3.4"}
 
 
@@ -194,7 +196,7 @@ async def test_the_app_token_way_has_no_customer_tokens() -> None:
 
 
 async def test_a_handed_session_is_not_closed() -> None:
-    """aclose closes only what the transport opened."""
+    """Closing closes only what the transport opened."""
     async with aiohttp.ClientSession() as session:
         async with LeanTransport(app_token="t", base_url="http://127.0.0.1:1", session=session) as transport:
             with pytest.raises(LeanflowError):

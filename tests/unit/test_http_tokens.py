@@ -7,10 +7,10 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from leanflow_adapters.http._tokens import Reserve, Tokens, parse_token
 
 from leanflow._call import Answer
 from leanflow.errors import CallFailed
+from leanflow_adapters.http._tokens import Reserve, Tokens, parse_token
 
 API = Reserve(renew=timedelta(minutes=5), least=timedelta(seconds=30))
 CUSTOMER = Reserve(renew=timedelta(minutes=20), least=timedelta(minutes=10), strict=True)
@@ -42,6 +42,7 @@ class Endpoint:
         self.gate.set()
 
     async def __call__(self, scope: str) -> Answer:
+        """Answer with the next token."""
         self.asked.append(scope)
         number = len(self.asked)
         await self.gate.wait()
@@ -241,5 +242,7 @@ def test_an_answer_without_a_token_is_an_error_that_repeats_nothing_of_it(status
 @pytest.mark.parametrize("life", ["3599", 3599, 3599.0])
 def test_a_life_in_seconds_may_be_a_number_or_its_text(life: object) -> None:
     """Some servers quote `expires_in`."""
-    secret, seconds = parse_token(Answer(status=200, body=json.dumps({"access_token": "a", "expires_in": life}).encode()))
+    secret, seconds = parse_token(
+        Answer(status=200, body=json.dumps({"access_token": "a", "expires_in": life}).encode())
+    )
     assert (secret.reveal(), seconds) == ("a", 3599.0)

@@ -63,9 +63,7 @@ async def exchange(session: aiohttp.ClientSession, sent: Exchange) -> Answer:
     Raises:
         CallFailed: no whole answer came; `maybe_sent` is False only if no connection was made.
     """
-    timeout = aiohttp.ClientTimeout(
-        total=sent.timeout, connect=sent.connect_timeout, sock_connect=sent.connect_timeout
-    )
+    timeout = aiohttp.ClientTimeout(total=sent.timeout, connect=sent.connect_timeout, sock_connect=sent.connect_timeout)
     with _translated(sent):
         async with session.request(
             sent.method,
@@ -84,9 +82,9 @@ async def exchange(session: aiohttp.ClientSession, sent: Exchange) -> Answer:
 async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
     """Keep aiohttp from sending again by itself.
 
-    aiohttp 3.14 repeats GET, PUT and DELETE once when a connection is lost after sending. Lean's data calls are GETs and
-    yet not repeatable: the same one within a minute is answered DUPLICATED_REQUEST (Lean docs, Errors). The one who
-    knows what may be repeated is the engine. aiohttp repeats only for its own errors, so another one ends it.
+    aiohttp 3.14 repeats GET, PUT and DELETE once when a connection is lost after sending. Lean's data calls are GETs
+    and yet not repeatable: the same one within a minute is answered DUPLICATED_REQUEST (Lean docs, Errors). The one
+    who knows what may be repeated is the engine. aiohttp repeats only for its own errors, so another one ends it.
     """
     try:
         return await handler(request)

@@ -18,40 +18,42 @@ class Hosts:
 
     Attributes:
         api: takes calls with an OAuth2 bearer token.
-        app_token_api: takes calls with ``lean-app-token``.
+        old_api: takes calls with ``lean-app-token``.
         auth: hands out OAuth2 tokens.
     """
 
     api: str
-    app_token_api: str
+    old_api: str
     auth: str
 
 
 # Keys are (region, environment). In production the UAE serves OAuth2 on `api2` and the old app token, behind mTLS, on
 # `api`. Of Lean's mTLS-only hosts (`mtls.sandbox…`) none is a default: a TLS context does not say that it
 # carries a client certificate, so those are given as `base_url`.
-HOSTS = MappingProxyType({
-    ("uae", "sandbox"): Hosts(
-        api="https://sandbox.leantech.me",
-        app_token_api="https://sandbox.leantech.me",
-        auth="https://auth.sandbox.leantech.me",
-    ),
-    ("uae", "production"): Hosts(
-        api="https://api2.leantech.me",
-        app_token_api="https://api.leantech.me",
-        auth="https://auth.leantech.me",
-    ),
-    ("ksa", "sandbox"): Hosts(
-        api="https://sandbox.sa.leantech.me",
-        app_token_api="https://sandbox.sa.leantech.me",
-        auth="https://auth.sandbox.sa.leantech.me",
-    ),
-    ("ksa", "production"): Hosts(
-        api="https://api2.sa.leantech.me",
-        app_token_api="https://api2.sa.leantech.me",
-        auth="https://auth.sa.leantech.me",
-    ),
-})
+HOSTS = MappingProxyType(
+    {
+        ("uae", "sandbox"): Hosts(
+            api="https://sandbox.leantech.me",
+            old_api="https://sandbox.leantech.me",
+            auth="https://auth.sandbox.leantech.me",
+        ),
+        ("uae", "production"): Hosts(
+            api="https://api2.leantech.me",
+            old_api="https://api.leantech.me",
+            auth="https://auth.leantech.me",
+        ),
+        ("ksa", "sandbox"): Hosts(
+            api="https://sandbox.sa.leantech.me",
+            old_api="https://sandbox.sa.leantech.me",
+            auth="https://auth.sandbox.sa.leantech.me",
+        ),
+        ("ksa", "production"): Hosts(
+            api="https://api2.sa.leantech.me",
+            old_api="https://api2.sa.leantech.me",
+            auth="https://auth.sa.leantech.me",
+        ),
+    }
+)
 
 
 def hosts_for(region: str, environment: str) -> Hosts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from leanflow.errors import InvalidRequest
 
 __all__ = ["Secret"]
@@ -22,7 +24,7 @@ class Secret:
         if not (text.isascii() and text.isprintable()) or " " in text:
             raise InvalidRequest(parameter, "must be printable ASCII without spaces (is a line end stuck to it?)")
         # A closure, not an attribute: tools that walk slots and print what they find meet a function.
-        self._reveal = lambda: text
+        self._reveal: Callable[[], str] = lambda: text
 
     def reveal(self) -> str:
         """Return the text. Put it on the wire, nowhere else."""

@@ -77,7 +77,7 @@ class Tokens:
             if left > reserve.renew * share:
                 return kept.secret
             if left > reserve.least * share:
-                self._flight(scope)
+                _ = self._flight(scope)  # nobody waits for it
                 return kept.secret
         fresh = await self._wait(scope)
         if reserve.strict and fresh.ends - self._clock.now() <= reserve.least:

@@ -27,7 +27,9 @@ _UNAUTHORIZED: Final = 401
 _MAX_TOKEN_BODY: Final = 65_536
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 # A call cannot choose these: they say who we are, or frame the message.
-_OURS: Final = frozenset({"authorization", "lean-app-token", "host", "content-length", "transfer-encoding", "connection"})
+_OURS: Final = frozenset(
+    {"authorization", "lean-app-token", "host", "content-length", "transfer-encoding", "connection"}
+)
 
 _API = Reserve(renew=timedelta(minutes=5), least=timedelta(seconds=30))
 # The Link SDK refuses a token with less than 10 minutes left (Lean docs, Link SDK); the user needs some of it too.
@@ -74,7 +76,7 @@ class LeanTransport:
         "_token_timeout", "_tokens",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 - keyword-only settings with defaults, each one a fact of a deployment
+    def __init__(
         self,
         *,
         client_id: str | None = None,
@@ -96,7 +98,7 @@ class LeanTransport:
     ) -> None:
         self._client_id, self._client_secret, self._app_token = _identity(client_id, client_secret, app_token)
         hosts = hosts_for(region, environment)
-        default = hosts.api if self._app_token is None else hosts.app_token_api
+        default = hosts.api if self._app_token is None else hosts.old_api
         self._region, self._environment = region, environment
         self._api = default if base_url is None else base_of("base_url", base_url)
         self._auth = hosts.auth if auth_url is None else base_of("auth_url", auth_url)
@@ -117,7 +119,8 @@ class LeanTransport:
 
     def __repr__(self) -> str:
         way = "oauth2" if self._app_token is None else "lean-app-token"
-        return f"LeanTransport(base_url={self._api!r}, region={self._region!r}, environment={self._environment!r}, {way})"
+        where = f"base_url={self._api!r}, region={self._region!r}, environment={self._environment!r}"
+        return f"LeanTransport({where}, {way})"
 
     async def __aenter__(self) -> Self:
         self._open()
@@ -144,15 +147,15 @@ class LeanTransport:
         if self._app_token is not None:
             headers["lean-app-token"] = self._app_token.reveal()
             return await self._exchange(session, call, url, headers, self._timeout)
-        for is_last in (False, True):
-            token = await self._bearer(tokens, deadline)
-            headers["authorization"] = f"Bearer {token.reveal()}"
-            left = deadline - loop.time()
-            answer = await self._exchange(session, call, url, headers, left)
-            if answer.status != _UNAUTHORIZED or is_last:
-                break
-            tokens.refused(self._scope, token)
-        return answer
+        token = await self._bearer(tokens, deadline)
+        headers["authorization"] = f"Bearer {token.reveal()}"
+        answer = await self._exchange(session, call, url, headers, deadline - loop.time())
+        if answer.status != _UNAUTHORIZED:
+            return answer
+        tokens.refused(self._scope, token)
+        token = await self._bearer(tokens, deadline)
+        headers["authorization"] = f"Bearer {token.reveal()}"
+        return await self._exchange(session, call, url, headers, deadline - loop.time())
 
     async def token(self, customer_id: str) -> str | None:
         """Return a customer-scoped token for the Link SDK, with more than 10 minutes left; None under `app_token`.
