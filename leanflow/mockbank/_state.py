@@ -1,0 +1,138 @@
+"""What a Mockbank remembers: customers, entities, results and refreshes."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import attrs
+
+from leanflow._request import Resource
+
+from ._people import Bank
+from ._settings import Login, TestUser
+
+__all__ = ["PERMISSIONS", "Availability", "Customer", "Entity", "Refresh", "Result"]
+
+PERMISSIONS = (
+    "identity",
+    "accounts",
+    "balance",
+    "transactions",
+    "identities",
+    "scheduled_payments",
+    "standing_orders",
+    "direct_debits",
+    "beneficiaries",
+)
+
+
+@attrs.define(kw_only=True)
+class Customer:
+    """One of the application's users."""
+
+    customer_id: str
+    app_user_id: str
+    identifiers: list[dict[str, str]] = attrs.field(factory=list)
+
+
+@attrs.define(kw_only=True)
+class Entity:
+    """A customer's connection to a bank.
+
+    Attributes:
+        session_over: True once the bank has let the user go, whatever the inactivity says.
+        last_used: the last successful call or login: inactivity counts from here.
+        consent_status: ``ACTIVE`` or ``REVOKED``.
+        status: ``ACTIVE`` or ``DELETED``.
+    """
+
+    entity_id: str
+    customer: Customer
+    bank: Bank
+    user: TestUser
+    permissions: frozenset[str]
+    consent_id: str
+    created_at: datetime
+    updated_at: datetime
+    last_used: datetime
+    consent_expires_at: datetime
+    consent_updated_at: datetime
+    consent_status: str = "ACTIVE"
+    session_over: bool = False
+    status: str = "ACTIVE"
+    refresh_starts: list[datetime] = attrs.field(factory=list)
+
+    @property
+    def locked(self) -> bool:
+        """Whether the bank has locked the user's account."""
+        return self.user.login is Login.locked
+
+    def consented(self, now: datetime) -> bool:
+        """Return whether the consent still holds."""
+        return self.consent_status == "ACTIVE" and now < self.consent_expires_at
+
+
+@attrs.define(kw_only=True)
+class Result:
+    """What a ``results_id`` names: a data call that was not answered at once.
+
+    Attributes:
+        status: ``PENDING``, ``RECONNECT_REQUIRED`` or ``OK``.
+        ready_at: when PENDING turns into OK; None: held until released.
+        polls_left: GETs that still find it PENDING, if it goes by polls; then `ready_at` is None.
+        as_of: the time whose data it has.
+        wrong_otps: typed since the attempt began.
+    """
+
+    results_id: str
+    reconnect_id: str
+    api: str
+    resource: Resource
+    entity: Entity
+    account_id: str | None
+    created_at: datetime
+    status: str
+    start: date | None = None
+    end: date | None = None
+    meta: dict[str, str] | None = None
+    reconnect_since: datetime | None = None
+    ready_at: datetime | None = None
+    polls_left: int | None = None
+    as_of: datetime | None = None
+    wrong_otps: int = 0
+
+
+@attrs.define(kw_only=True)
+class Refresh:
+    """One refresh of an entity's stored data.
+
+    Attributes:
+        status: ``RECONNECT_REQUIRED`` (the user is wanted; Lean's listings do not show it), ``PENDING`` or ``FINISHED``.
+        failed_parts: names of parts that end FAILED, as ``identity`` or ``transactions``.
+    """
+
+    refresh_id: str
+    entity: Entity
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    failed_parts: frozenset[str] = frozenset()
+    accounts_done: bool = False
+    held: bool = False
+    reconnect_since: datetime | None = None
+    wrong_otps: int = 0
+
+
+@attrs.define(kw_only=True)
+class Availability:
+    """Whether a bank can be used: by Lean (`active`) and by the application (`enabled`)."""
+
+    active_data: bool = True
+    active_payments: bool = True
+    enabled_data: bool = True
+    enabled_payments: bool = True
+
+    @property
+    def usable(self) -> bool:
+        """Whether data calls work."""
+        return self.active_data and self.enabled_data
