@@ -1,0 +1,51 @@
+"""leanflow: event-driven data requests for backends that ask Lean (open banking, UAE and KSA) for bank data.
+
+Each data request is a persisted state machine; API answers, webhooks, the front end and the clock are its events.
+"""
+
+from __future__ import annotations
+
+from leanflow._call import Answer, Call, Reply
+from leanflow._diagram import mermaid
+from leanflow._due import Action, next_action
+from leanflow._effects import Accepted, Change, Declined
+from leanflow._flows import LeanFlow
+from leanflow._handlers import Handlers
+from leanflow._lean.answers import parse_answer
+from leanflow._lean.results import Results
+from leanflow._lean.signature import sign, verify
+from leanflow._lean.webhooks import parse_webhook
+from leanflow._machine import decide
+from leanflow._policy import Policy
+from leanflow._prompts import ConnectPrompt, ReconnectPrompt
+from leanflow._request import DataRequest, Failure, Remedy, Resource, State
+from leanflow.events import Event
+
+__all__ = [
+    "Accepted",
+    "Action",
+    "Answer",
+    "Call",
+    "Change",
+    "ConnectPrompt",
+    "DataRequest",
+    "Declined",
+    "Event",
+    "Failure",
+    "Handlers",
+    "LeanFlow",
+    "Policy",
+    "ReconnectPrompt",
+    "Remedy",
+    "Reply",
+    "Resource",
+    "Results",
+    "State",
+    "decide",
+    "mermaid",
+    "next_action",
+    "parse_answer",
+    "parse_webhook",
+    "sign",
+    "verify",
+]

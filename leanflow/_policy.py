@@ -51,6 +51,7 @@ class Policy:
         jitter: the most that is added to a wake, so that many requests do not call at once.
         lease: how long a call may take before another worker takes it over; longer than the transport's total timeout.
         poll: how often a worker looks for work that nobody told it of.
+        calls: how many calls a worker has in flight at most.
         max_body: bytes of the largest webhook accepted.
         commit_timeout: how long a webhook waits for the store before it is answered 503; Lean waits 10 s.
         parked_life: how long an event waits for its request before it is reported as an orphan.
@@ -89,6 +90,7 @@ class Policy:
     jitter: timedelta = attrs.field(default=10 * _SECOND)
     lease: timedelta = _wait(90 * _SECOND)
     poll: timedelta = _wait(_SECOND)
+    calls: int = 64
     max_body: int = 262_144
     commit_timeout: timedelta = _wait(5 * _SECOND)
     parked_life: timedelta = _wait(_DAY)
@@ -103,6 +105,6 @@ class Policy:
             waits = getattr(self, name)
             if not waits or min(waits) <= timedelta():
                 raise InvalidRequest(f"Policy.{name}", "needs at least one wait, each longer than nothing")
-        for name in ("max_rounds", "max_hint_errors", "announce_tries", "max_body"):
+        for name in ("max_rounds", "max_hint_errors", "announce_tries", "max_body", "calls"):
             if getattr(self, name) < 1:
                 raise InvalidRequest(f"Policy.{name}", "must be at least 1")

@@ -19,6 +19,7 @@ from leanflow._request import DataRequest, IdKind, Resource, Scope, State
 from leanflow.events import Page
 
 __all__ = [
+    "WAKE",
     "Announcement",
     "Bus",
     "Claimed",

@@ -1,0 +1,213 @@
+"""Making the call that a claimed request is due for, and feeding its answer back as one event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import attrs
+
+from leanflow import calls
+from leanflow._call import Answer, Call
+from leanflow._due import Action, is_collectable, next_action
+from leanflow._lean.answers import parse_answer, source_of
+from leanflow._lean.documents import parse_refreshes
+from leanflow._policy import Policy
+from leanflow._request import DataRequest, Resource
+from leanflow._sites import site
+from leanflow._steps import Steps
+from leanflow.errors import CallFailed, MalformedBody, RequestNotFound, StoreUnavailable
+from leanflow.events import (
+    ActionDue,
+    AnsweredOk,
+    AnsweredPending,
+    AnsweredRefused,
+    AnswerEvent,
+    CallBroke,
+    Source,
+)
+from leanflow.ports import Claimed, Clock, Store, Transport
+
+__all__ = ["Caller"]
+
+_log = logging.getLogger("leanflow.worker")
+
+PAGE_TRIES = 3
+"""Tries for a further page before its answer becomes the event: at once, since all of it must fit in one lease."""
+
+MAX_PAGES = 1000
+"""A guard against an answer that promises pages without end; 100,000 items at Lean's largest page size."""
+
+
+class Caller:
+    """Does for a claimed request what it is due for. Its lease is renewed meanwhile."""
+
+    def __init__(self, store: Store, transport: Transport, steps: Steps, clock: Clock, policy: Policy, owner: str) -> None:
+        self._store = store
+        self._transport = transport
+        self._steps = steps
+        self._clock = clock
+        self._policy = policy
+        self._owner = owner
+
+    async def run(self, claimed: Claimed) -> None:
+        """Do what is due. Never raises but for cancellation: what cannot be stored now is found again when the lease ends."""
+        request = claimed.request
+        self._steps.know(request)
+        action = next_action(request, claimed.now)
+        try:
+            match action:
+                case None:
+                    await self._store.release(request.scope, request.id, owner=self._owner)
+                case Action.expire | Action.give_up:
+                    event = ActionDue(action=action.value).stamped(claimed.now, f"due:{request.id}:{request.version}")
+                    await self._steps.apply(request.id, event, release=self._owner)
+                case Action.place:
+                    await self._call(claimed, lambda: self._place(request, claimed))
+                case Action.fetch | Action.probe:
+                    await self._call(claimed, lambda: self._collect(request))
+        except StoreUnavailable as error:
+            _log.warning("the store is unavailable: %s", error.reason, extra=_extra(request))
+        except RequestNotFound:
+            _log.info("erased while at work on it", extra=_extra(request))
+
+    async def _call(self, claimed: Claimed, ask: Callable[[], object]) -> None:
+        renewing = asyncio.create_task(self._keep_lease(claimed.request))
+        try:
+            site("before_call")
+            answered = await ask()  # type: ignore[misc]
+            site("after_call")
+            await self._feed(claimed, answered)
+            site("after_answer")
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def _feed(self, claimed: Claimed, answered: AnswerEvent) -> None:
+        """Commit the answer; while the store is unavailable try again until the lease is over. The inbox key makes that safe."""
+        request = claimed.request
+        event = attrs.evolve(answered, call_no=request.call_no).stamped(
+            self._clock.now(), f"answer:{request.id}:{request.call_no}"
+        )
+        wait = 0.1
+        while True:
+            try:
+                await self._steps.apply(request.id, event, release=self._owner)  # type: ignore[arg-type]
+            except StoreUnavailable:
+                if self._clock.now() + timedelta(seconds=wait) >= claimed.lease_until:
+                    raise
+                await self._clock.sleep(wait)
+                wait = min(wait * 2, 5.0)
+            else:
+                return
+
+    async def _keep_lease(self, request: DataRequest) -> None:
+        lease = self._policy.lease.total_seconds()
+        while True:
+            await self._clock.sleep(lease / 3)
+            try:
+                kept = await self._store.renew(
+                    request.scope, request.id, owner=self._owner, now=self._clock.now(), lease=lease
+                )
+            except StoreUnavailable:
+                continue  # the lease has two thirds left
+            if not kept:
+                _log.warning("lost the lease; the call goes on and its number decides", extra=_extra(request))
+                return
+
+    # placements
+
+    async def _place(self, request: DataRequest, claimed: Claimed) -> AnswerEvent:
+        if request.resource is Resource.refresh and (request.unsure or claimed.taken_over):
+            adopted = await self._adopt(request)
+            if adopted is not None:
+                return adopted
+        ip = request.customer_ip if self._is_present(request) else None
+        first = await self._ask(calls.place(request, customer_ip=ip))
+        return await self._all_pages(first, lambda n: calls.place(request, page=n, customer_ip=ip))
+
+    def _is_present(self, request: DataRequest) -> bool:
+        return self._clock.now() - request.created_at < self._policy.customer_present
+
+    async def _adopt(self, request: DataRequest) -> AnswerEvent | None:
+        """Return the refresh that Lean is already at work on for this entity, as the answer; None: place one."""
+        call = calls.refreshes(request.entity_id)
+        try:
+            answer = await self._send(call)
+            found = parse_refreshes(answer)
+        except CallFailed as error:
+            return CallBroke(maybe_sent=True, reason=error.reason)  # still unsure
+        except MalformedBody as error:
+            return _malformed(error, answer, Source.placement)
+        if found is None:
+            return CallBroke(maybe_sent=True, reason=f"the list of refreshes answered HTTP {answer.status}")
+        for refresh in found:
+            if refresh.status == "PENDING" and refresh.entity_id in (None, request.entity_id):
+                return AnsweredPending(refresh_id=refresh.refresh_id, http_status=answer.status)
+        return None
+
+    # collections
+
+    async def _collect(self, request: DataRequest) -> AnswerEvent:
+        if not is_collectable(request):
+            return CallBroke(source=Source.results, maybe_sent=False, reason="there is no id to ask for")
+        first = await self._ask(calls.collect(request))
+        if isinstance(first, CallBroke):
+            first = await self._ask(calls.collect(request))  # a GET is safe to repeat at once
+        return await self._all_pages(first, lambda n: calls.collect(request, page=n))
+
+    async def _all_pages(self, first: AnswerEvent, page_call: Callable[[int], Call]) -> AnswerEvent:
+        """Return one event with all pages; a page that answers anything but OK is the event, and the pages are dropped."""
+        if not isinstance(first, AnsweredOk) or first.total_pages <= 1:
+            return first
+        if first.total_pages > MAX_PAGES:
+            return AnsweredRefused(
+                source=first.source,
+                code="TOO_MANY_PAGES",
+                message=f"{first.total_pages} pages; leanflow collects at most {MAX_PAGES}: narrow the dates",
+                http_status=first.http_status,
+            )
+        pages = list(first.pages)
+        for number in range(1, first.total_pages):
+            for _ in range(PAGE_TRIES):
+                event = await self._ask(page_call(number))
+                if isinstance(event, AnsweredOk):
+                    pages.extend(attrs.evolve(page, number=number) for page in event.pages)
+                    break
+            else:
+                return event
+        return attrs.evolve(first, pages=tuple(pages))
+
+    # calls
+
+    async def _ask(self, call: Call) -> AnswerEvent:
+        try:
+            answer = await self._send(call)
+        except CallFailed as error:
+            return CallBroke(source=source_of(call), maybe_sent=error.maybe_sent, reason=error.reason)
+        try:
+            return parse_answer(call, answer)
+        except MalformedBody as error:
+            return _malformed(error, answer, source_of(call))
+
+    async def _send(self, call: Call) -> Answer:
+        try:
+            return await self._transport.send(call)
+        except CallFailed:
+            raise
+        except Exception as error:
+            # A transport's own fault must not lose the request: it is an unanswered call, and said aloud.
+            _log.exception("the transport failed in a way of its own")
+            raise CallFailed(f"the transport failed: {type(error).__name__}", maybe_sent=True) from error
+
+
+def _malformed(error: MalformedBody, answer: Answer, source: Source) -> AnswerEvent:
+    return AnsweredRefused(
+        source=source, code="MALFORMED_BODY", message=str(error), http_status=answer.status, raw=answer.body
+    )
+
+
+def _extra(request: DataRequest) -> dict[str, object]:
+    return {"request_id": request.id, "reference": request.reference, "state": request.state.value}

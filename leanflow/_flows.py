@@ -1,0 +1,607 @@
+"""`LeanFlow`: the engine, and the public face of everything that can be done with requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from leanflow import calls
+from leanflow._call import Answer, Call, Reply
+from leanflow._caller import Caller
+from leanflow._effects import Change
+from leanflow._handlers import Handlers, collect
+from leanflow._ids import new_id
+from leanflow._lean.documents import parse_customer
+from leanflow._lean.signature import find_header, verify
+from leanflow._lean.webhooks import parse_webhook
+from leanflow._notify import Notifier
+from leanflow._operations import Operations, Settings
+from leanflow._policy import Policy
+from leanflow._prompts import ConnectPrompt
+from leanflow._reconcile import Reconciler
+from leanflow._relay import Relay
+from leanflow._request import DataRequest, Scope, State
+from leanflow._sites import site
+from leanflow._steps import Steps
+from leanflow._system import SystemClock, system_random
+from leanflow._worker import Worker
+from leanflow.errors import (
+    BadSignature,
+    CallFailed,
+    InvalidRequest,
+    Livelock,
+    MalformedBody,
+    NotStarted,
+    RequestNotFound,
+    StoreUnavailable,
+    WrongLoop,
+)
+from leanflow.ports import (
+    WAKE,
+    Bus,
+    Claimed,
+    Clock,
+    Created,
+    OutboxRow,
+    Query,
+    RandomSource,
+    Sink,
+    Store,
+    Transport,
+)
+
+__all__ = ["Health", "LeanFlow", "SinkLag", "Transaction"]
+
+_log = logging.getLogger("leanflow.engine")
+_webhook_log = logging.getLogger("leanflow.webhook")
+
+TICK_ROUNDS = 1000
+"""Rounds of `tick` without rest that are taken for a livelock."""
+
+ENVIRONMENTS = ("sandbox", "production")
+REGIONS = ("uae", "ksa")
+APIS = ("v1", "v2")
+
+
+@attrs.frozen(kw_only=True)
+class SinkLag:
+    """How far one sink is behind.
+
+    Attributes:
+        undelivered: rows that it has not confirmed.
+        set_aside: of those, the ones given up until `redeliver`.
+        oldest_due_at: when the oldest of the others was due.
+    """
+
+    undelivered: int
+    set_aside: int
+    oldest_due_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """How the engine is.
+
+    Attributes:
+        store_reachable: whether the store answers.
+        worker_alive: whether this process's workers run; False with `workers=0`.
+        next_due_at: the next, or oldest, due time; None: nothing waits.
+        sinks: the lag of each sink that has undelivered rows.
+    """
+
+    store_reachable: bool
+    worker_alive: bool
+    next_due_at: datetime | None = None
+    sinks: Mapping[str, SinkLag] = attrs.field(factory=dict)
+
+
+class LeanFlow(Operations):
+    """The engine: holds the reconnect loop for many data requests on one store.
+
+    Built cold: no I/O, no event loop. `async with` opens what is not open, starts the workers, and closes again what it
+    opened. It belongs to the loop that entered it.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        transport: Transport,
+        webhook_secrets: Sequence[str],
+        handlers: Iterable[Handlers] = (),
+        bus: Bus | Iterable[Bus] | None = None,
+        app: str = "default",
+        environment: str = "sandbox",
+        region: str = "uae",
+        api: str = "v2",
+        clock: Clock | None = None,
+        policy: Policy | None = None,
+        workers: int = 1,
+        dice: RandomSource | None = None,
+    ) -> None:
+        """Put an engine together.
+
+        Args:
+            store: where everything is kept.
+            transport: how Lean is called.
+            webhook_secrets: newest first; each signs on its own.
+            handlers: who is to hear of what.
+            bus: one or several, outgoing only.
+            app: Lean's application id.
+            environment: ``sandbox`` or ``production``.
+            region: ``uae`` or ``ksa``.
+            api: ``v1`` or ``v2``, for new requests; a stored one keeps its own.
+            clock: the system's unless given.
+            policy: waits, budgets and limits.
+            workers: background workers; 0 for tests, which call `tick`.
+            dice: for ids and jitter; the operating system's unless given.
+
+        Raises:
+            InvalidRequest: an argument is wrong, as an empty secret.
+        """
+        _check_settings(app, environment, region, api, workers, webhook_secrets)
+        settings = Settings(
+            scope=Scope(app=app, environment=environment, region=region),
+            api=api,
+            policy=policy or Policy(),
+            clock=clock or SystemClock(),
+            dice=dice or system_random(),
+            transport=transport,
+        )
+        self._notifier = Notifier()
+        steps = Steps(store, settings.scope, settings.policy, self._notifier, self._stir)
+        super().__init__(settings, store, steps)
+        self._transport = transport
+        self._secrets = tuple(webhook_secrets)
+        self._policy = settings.policy
+        self._dice = settings.dice
+        self._sets = [handlers] if isinstance(handlers, Handlers) else list(handlers)
+        self._buses = {b.name: b for b in ([] if bus is None else bus if isinstance(bus, Iterable) else [bus])}
+        self._handlers = collect(self._sets)
+        self._workers_wanted = workers
+        self._workers: list[Worker] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: list[Any] = []
+        self._placing: dict[str, asyncio.Task[None]] = {}
+        self._caller: Caller
+        self._idle_worker: Worker
+
+    def __repr__(self) -> str:
+        scope = self._scope
+        return f"LeanFlow(app={scope.app!r}, environment={scope.environment!r}, region={scope.region!r})"
+
+    @property
+    def policy(self) -> Policy:
+        """Its waits, budgets and limits."""
+        return self._policy
+
+    # life
+
+    async def __aenter__(self) -> Self:
+        """Open what is not open, make the handlers known, start the workers.
+
+        Raises:
+            MigrationNeeded: the store's tables are of another version.
+            StoreUnavailable: it cannot be reached.
+        """
+        if self._loop is not None:
+            raise InvalidRequest("flows", "is open already; enter it once")
+        self._loop = asyncio.get_running_loop()
+        self._handlers = collect(self._sets)
+        try:
+            await self._open()
+        except BaseException:
+            await self._close_opened()
+            self._loop = None
+            raise
+        return self
+
+    async def _open(self) -> None:
+        if not self._store.is_open:
+            await self._store.open()
+            self._opened.append(self._store)
+        if not getattr(self._transport, "is_open", False):
+            self._opened.append(self._transport)
+        for bus in self._buses.values():
+            await bus.open()
+            self._opened.append(bus)
+        sinks = [Sink(name=WAKE), *(h.sink for h in self._handlers.values())]
+        sinks += [Sink(name=name, reports=True) for name in self._buses]
+        await self._store.register(self._scope, sinks[1:])
+        owner = new_id(self._clock.now(), self._dice)
+        self._owner = owner
+        self._caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
+        self._idle_worker = self._worker(owner)
+        self._workers = [self._worker(f"{owner}.{n}") for n in range(1, self._workers_wanted + 1)]
+        for worker in self._workers:
+            worker.start()
+
+    def _worker(self, owner: str) -> Worker:
+        caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
+        relay = Relay(
+            self._store,
+            self._transport,
+            self._steps,
+            self._scope,
+            self._clock,
+            self._policy,
+            self._dice,
+            self._handlers,
+            self._buses,
+            self,
+            owner,
+        )
+        reconciler = self._reconciler()
+        return Worker(
+            self._store, self._scope, caller, self._steps, relay, reconciler, self._clock, self._policy, owner
+        )
+
+    def _reconciler(self) -> Reconciler:
+        return Reconciler(self._store, self._transport, self._steps, self._scope, self._clock, self._policy)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what is in flight, at most the policy's `shutdown_wait`, stop the workers, close what was opened."""
+        wait = self._policy.shutdown_wait.total_seconds()
+        placing = set(self._placing.values())
+        stops = [worker.stop(wait) for worker in self._workers]
+        if placing:
+            stops.append(_finish(placing, wait))
+        await asyncio.gather(*stops, return_exceptions=True)
+        self._workers = []
+        await self._close_opened()
+        self._loop = None
+
+    async def _close_opened(self) -> None:
+        while self._opened:
+            await self._opened.pop().aclose()
+
+    def _check(self) -> None:
+        if self._loop is None:
+            raise NotStarted
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongLoop
+
+    def _stir(self) -> None:
+        for worker in self._workers:
+            worker.stir()
+
+    # placing new requests
+
+    async def _create(self, made: DataRequest, **more: Any) -> Created:
+        """Insert it claimed by this engine, which places it at once: no worker takes it as well."""
+        lease_until = await self._store.now() or self._clock.now()
+        creation = attrs.evolve(
+            self._creation(made.moved({"call_no": 1}), **more),
+            owner=self._owner,
+            lease_until=lease_until + self._policy.lease,
+        )
+        return await self._store.create(creation)
+
+    async def _created(self, created: Created) -> DataRequest:
+        """Place a new request in a task of the engine and wait a little for Lean's answer."""
+        request = created.request
+        if created.is_new:
+            site("created")
+            self._stir()
+            claimed = Claimed(
+                request=request,
+                now=self._clock.now(),
+                lease_until=self._clock.now() + self._policy.lease,
+                taken_over=False,
+            )
+            task = asyncio.create_task(self._caller.run(claimed), name=f"leanflow place {request.id}")
+            self._placing[request.id] = task
+            task.add_done_callback(lambda _: self._placing.pop(request.id, None))
+        placing = self._placing.get(request.id)
+        if placing is None:
+            return request
+        await self._wait_for({placing}, self._policy.place_wait.total_seconds())
+        return await self.get(request.id)
+
+    async def _wait_for(self, tasks: set[asyncio.Task[None]], seconds: float) -> None:
+        """Wait for tasks so long on our clock; neither a timeout nor a cancelled caller stops them."""
+        if seconds <= 0:
+            return
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({*tasks, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+
+    # webhooks
+
+    async def receive(self, headers: Mapping[str, str], raw_body: bytes) -> Reply:
+        """Take in one webhook: verify, step, commit, then say what to answer.
+
+        Args:
+            headers: names in any case.
+            raw_body: the bytes as they came.
+
+        Returns:
+            200 once it is durably stored, or was before; 401 without a valid signature, and nothing is stored; 400 for a
+            signed body that is no webhook; 413 over the policy's `max_body`; 503 with `retry` when the store cannot commit.
+        """
+        self._check()
+        if len(raw_body) > self._policy.max_body:
+            return Reply(status=413, body=b"too large")
+        if not verify(raw_body, find_header(headers), self._secrets):
+            _webhook_log.warning("refused a webhook: %s", BadSignature("missing or wrong"))
+            return Reply(status=401, body=b"bad signature")
+        try:
+            event = parse_webhook(raw_body)
+        except MalformedBody as error:
+            _webhook_log.warning("refused a webhook: %s", error)
+            return Reply(status=400, body=b"malformed")
+        stamped = event.stamped(self._clock.now(), event.inbox_key)
+        try:
+            async with asyncio.timeout(self._policy.commit_timeout.total_seconds()):
+                heard = await self._steps.hear(stamped)
+        except (StoreUnavailable, TimeoutError) as error:
+            _webhook_log.warning("cannot store a webhook now: %s", type(error).__name__, extra={"event": event.type})
+            return Reply(status=503, body=b"try again", retry=True)
+        _webhook_log.debug(
+            "heard", extra={"event": event.type, "declined": "duplicate" if heard.duplicate else None}
+        )
+        site("before_200")
+        return Reply(status=200, body=b"ok")
+
+    async def reconcile(self, since: datetime | None = None) -> int:
+        """Hear every event that Lean sent since `since` (its Events API has 90 days); return how many were news.
+
+        Raises:
+            CallFailed: Lean did not list them all; what was heard stays heard.
+            StoreUnavailable: the same.
+        """
+        self._check()
+        return await self._reconciler().reconcile(since)
+
+    # waiting
+
+    async def wait(
+        self, request_id: str, *, until: Collection[State] | None = None, timeout: float | timedelta | None = None
+    ) -> DataRequest:
+        """Wait until the request has ended or the user is wanted; or until it is in one of `until`, or has ended.
+
+        Args:
+            request_id: which.
+            until: other states to wait for.
+            timeout: seconds, or a timedelta, on the engine's clock; None: for ever.
+
+        Raises:
+            RequestNotFound: there is none.
+            TimeoutError: it took longer.
+        """
+        self._check()
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = None if seconds is None else self._clock.now() + timedelta(seconds=seconds)
+        with self._notifier.listen(request_id) as told:
+            while True:
+                told.clear()
+                request = await self.get(request_id)
+                if request.state.is_end or (request.state.needs_user if until is None else request.state in until):
+                    return request
+                left = self._policy.poll.total_seconds()
+                if deadline is not None:
+                    left = min(left, (deadline - self._clock.now()).total_seconds())
+                    if left <= 0:
+                        raise TimeoutError(f"request {request_id} is still in {request.state}")
+                await self._told_or_slept(told, left)
+
+    async def _told_or_slept(self, told: asyncio.Event, seconds: float) -> None:
+        ringing = asyncio.ensure_future(told.wait())
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({ringing, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ringing.cancel()
+            sleeping.cancel()
+
+    async def tick(self) -> int:
+        """Do all that is due at the clock's present time, and what comes of it; return how many things were done.
+
+        Raises:
+            Livelock: it does not come to rest; names the request.
+        """
+        self._check()
+        total = 0
+        for _ in range(TICK_ROUNDS):
+            placing = set(self._placing.values())
+            if placing:
+                await asyncio.wait(placing)
+            done = await self._idle_worker.sweep() + len(placing)
+            if done == 0:
+                return total
+            total += done
+        raise Livelock(self._idle_worker.last_request, TICK_ROUNDS)
+
+    # Lean
+
+    async def connect_prompt(self, *, customer_id: str, permissions: Sequence[str]) -> ConnectPrompt:
+        """Return the argument of `Lean.connect`: the way out of `Remedy.connect`. Stores nothing.
+
+        Raises:
+            InvalidRequest: no permissions.
+            CallFailed: no access token could be got.
+        """
+        self._check()
+        if isinstance(permissions, str) or not permissions:
+            raise InvalidRequest("permissions", "name at least one, in a list, as ['identity', 'accounts']")
+        return ConnectPrompt(
+            app_token=self._scope.app,
+            customer_id=customer_id,
+            permissions=tuple(permissions),
+            sandbox=self._scope.environment == "sandbox",
+            access_token=await self._transport.token(customer_id),
+        )
+
+    async def customer(self, *, app_user_id: str) -> str:
+        """Return Lean's customer id for the application's user: created, or looked up if it was there (409).
+
+        Raises:
+            CallFailed: Lean did not answer, or refused; the reason says what.
+        """
+        self._check()
+        answer = await self._transport.send(calls.create_customer(app_user_id))
+        if answer.status == 409:
+            answer = await self._transport.send(calls.customer_by_app_user_id(app_user_id))
+        found = parse_customer(answer)
+        if found is None:
+            raise CallFailed(f"Lean answered HTTP {answer.status} for the customer", maybe_sent=True)
+        return found
+
+    async def send(self, call: Call) -> Answer:
+        """Send any other call to Lean; builders are in `leanflow.calls`.
+
+        Raises:
+            CallFailed: no answer came back.
+        """
+        self._check()
+        return await self._transport.send(call)
+
+    # upkeep
+
+    async def counts(self) -> dict[State, int]:
+        """Return how many requests are in each state."""
+        self._check()
+        found = await self._store.counts(self._scope)
+        return {state: found.get(state.value, 0) for state in State}
+
+    async def health(self) -> Health:
+        """Return how the engine is; never raises for a store that is down."""
+        self._check()
+        alive = bool(self._workers) and all(worker.is_alive for worker in self._workers)
+        try:
+            async with asyncio.timeout(self._policy.commit_timeout.total_seconds()):
+                lag = await self._store.lag(self._scope)
+                due = await self._store.next_due(self._scope)
+        except (StoreUnavailable, TimeoutError):
+            return Health(store_reachable=False, worker_alive=alive)
+        sinks = {
+            name: SinkLag(undelivered=rows, set_aside=aside, oldest_due_at=oldest)
+            for name, (rows, aside, oldest) in lag.items()
+        }
+        return Health(store_reachable=True, worker_alive=alive, next_due_at=due, sinks=sinks)
+
+    async def undelivered(self, *, set_aside: bool | None = None, limit: int = 100) -> tuple[OutboxRow, ...]:
+        """Return announcements that are not delivered, oldest first; `set_aside` picks those given up, or the others."""
+        self._check()
+        return tuple(await self._store.outbox(self._scope, set_aside=set_aside, limit=limit))
+
+    async def redeliver(self, key: str, sink: str) -> None:
+        """Send an announcement again that was set aside.
+
+        Raises:
+            RequestNotFound: none of this key is set aside for this sink.
+        """
+        self._check()
+        if not await self._store.redeliver(self._scope, key, sink, now=self._clock.now()):
+            raise RequestNotFound(f"{key} for {sink}", "announcement that was set aside")
+        self._stir()
+
+    async def purge(
+        self, *, older_than: timedelta | datetime, state: State | Collection[State] | None = None
+    ) -> int:
+        """Delete ended requests that ended so long ago, with all that belongs to them; return how many. Live ones stay.
+
+        Raises:
+            InvalidRequest: a state is no end.
+        """
+        self._check()
+        states = None if state is None else frozenset({State(state)} if isinstance(state, str) else map(State, state))
+        if states is not None and not states <= State.ends():
+            raise InvalidRequest("state", f"only ended requests are purged: {', '.join(sorted(State.ends()))}")
+        now = self._clock.now()
+        moment = now - older_than if isinstance(older_than, timedelta) else older_than
+        total = 0
+        while done := await self._store.purge(self._scope, older_than=moment, states=states, now=now, limit=100):
+            total += done
+        return total
+
+    async def erase(self, *, entity_id: str) -> int:
+        """Delete everything of an entity, live requests included (they are cancelled first); return how many.
+
+        Each request goes in one transaction and leaves a tombstone: what Lean still sends for it is answered 200 and
+        not stored.
+        """
+        self._check()
+        erased = 0
+        while found := await self._store.find(self._scope, Query(entity_id=entity_id)):
+            for request in found:
+                erased += await self._store.erase(self._scope, request.id, now=self._clock.now())
+                self._steps.forget(request.id)
+        return erased
+
+    # the application's own transaction
+
+    @asynccontextmanager
+    async def using(self, connection: Any) -> AsyncIterator[Transaction]:
+        """Yield the same operations inside the application's transaction on `connection`. Never commits.
+
+        Requests made there are placed by the workers once the application has committed; a rollback leaves nothing.
+
+        Raises:
+            InvalidRequest: the connection is of a kind, or to a database, that the store does not share.
+        """
+        self._check()
+        async with self._store.using(connection) as store:
+            yield Transaction(self._settings, store, self._check)
+
+
+class Transaction(Operations):
+    """Operations inside the application's transaction. Nothing is announced or called before it commits."""
+
+    def __init__(self, settings: Settings, store: Store, check: Any) -> None:
+        steps = Steps(store, settings.scope, settings.policy, Notifier(), _nothing)
+        super().__init__(settings, store, steps)
+        self._check_engine = check
+
+    def _check(self) -> None:
+        self._check_engine()
+
+    async def confirm(self, change: Change, sink: str) -> bool:
+        """Mark a delivery in this transaction; False if it was marked before.
+
+        With it a handler's effect in the same transaction happens exactly once, however often the handler is called.
+        """
+        self._check()
+        return await self._store.confirm(self._scope, change.key, sink)
+
+
+def _nothing() -> None:
+    """Workers find what a transaction left by polling: it is not committed yet."""
+
+
+async def _finish(tasks: set[asyncio.Task[None]], wait: float) -> None:
+    _, late = await asyncio.wait(tasks, timeout=wait)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+
+
+def _check_settings(
+    app: str, environment: str, region: str, api: str, workers: int, secrets: Sequence[str]
+) -> None:
+    if not isinstance(app, str) or not app:
+        raise InvalidRequest("app", "must be Lean's application id")
+    for name, value, known in (
+        ("environment", environment, ENVIRONMENTS),
+        ("region", region, REGIONS),
+        ("api", api, APIS),
+    ):
+        if value not in known:
+            raise InvalidRequest(name, f"{value!r} is none of {', '.join(known)}")
+    if workers < 0:
+        raise InvalidRequest("workers", "must be 0 or more")
+    if isinstance(secrets, str) or not secrets:
+        raise InvalidRequest("webhook_secrets", "needs a list with at least one secret: from Lean's dashboard, Webhooks")
+    if any(not isinstance(secret, str) or not secret.strip() for secret in secrets):
+        raise InvalidRequest("webhook_secrets", "an empty secret would let everybody in")

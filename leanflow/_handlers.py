@@ -1,0 +1,122 @@
+"""Handlers: who wants to hear of what. A plain value, made at module level: no engine, no loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import attrs
+
+from leanflow._request import Resource, State
+from leanflow.errors import InvalidRequest
+from leanflow.ports import WAKE, Sink
+
+__all__ = ["Handler", "Handlers", "collect"]
+
+Function = Callable[..., Awaitable[None] | None]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@attrs.frozen(kw_only=True)
+class Handler:
+    """One function and what it wants.
+
+    Attributes:
+        sink: its name and filter, as kept in the store.
+        function: called with (change or event, flows).
+    """
+
+    sink: Sink
+    function: Function
+
+
+class Handlers:
+    """A set of handlers. Each is called at least once for everything it wants, also across crashes.
+
+    A handler's name is what its deliveries are remembered by: keep it when you rename the function.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    def __iter__(self) -> Any:
+        return iter(self._handlers.values())
+
+    def __repr__(self) -> str:
+        return f"Handlers({', '.join(sorted(self._handlers))})"
+
+    def on(
+        self, *states: State | str, resource: Resource | str | Iterable[Resource | str] | None = None, name: str | None = None
+    ) -> Callable[[F], F]:
+        """Call the decorated function with (change, flows) when a request enters one of these states (none given: any).
+
+        Args:
+            states: of `State`.
+            resource: only these resources.
+            name: unique within a deployment; the function's own name if not given.
+
+        Raises:
+            InvalidRequest: no such state or resource, or the name is taken.
+        """
+        wanted = frozenset(_member(State, s, "states") for s in states) or None
+        one = isinstance(resource, str)
+        resources = None if resource is None else frozenset(
+            _member(Resource, r, "resource") for r in ([resource] if one else resource)  # type: ignore[union-attr, list-item]
+        )
+
+        def register(function: F) -> F:
+            self._add(Sink(name=_name(function, name), states=wanted, resources=resources), function)
+            return function
+
+        return register
+
+    def on_webhook(self, *types: str, name: str | None = None) -> Callable[[F], F]:
+        """Call the decorated function with (event, flows) for webhooks of these types (``*``: all), verified and deduplicated.
+
+        Raises:
+            InvalidRequest: no type, or the name is taken.
+        """
+        if not types or not all(isinstance(t, str) and t for t in types):
+            raise InvalidRequest("types", "name at least one webhook type, or '*' for all")
+
+        def register(function: F) -> F:
+            self._add(Sink(name=_name(function, name), webhooks=frozenset(types)), function)
+            return function
+
+        return register
+
+    def _add(self, sink: Sink, function: Function) -> None:
+        if sink.name == WAKE:
+            raise InvalidRequest("name", f"{WAKE!r} is reserved; choose another")
+        if sink.name in self._handlers:
+            raise InvalidRequest("name", f"a handler named {sink.name!r} is there already; give this one name=…")
+        self._handlers[sink.name] = Handler(sink=sink, function=function)
+
+
+def collect(sets: Iterable[Handlers]) -> dict[str, Handler]:
+    """Return all handlers by name.
+
+    Raises:
+        InvalidRequest: two have one name.
+    """
+    found: dict[str, Handler] = {}
+    for handlers in sets:
+        for handler in handlers:
+            if handler.sink.name in found:
+                raise InvalidRequest("handlers", f"two handlers are named {handler.sink.name!r}; give one name=…")
+            found[handler.sink.name] = handler
+    return found
+
+
+def _name(function: Callable[..., Any], name: str | None) -> str:
+    chosen = name if name is not None else getattr(function, "__name__", "")
+    if not chosen or chosen == "<lambda>":
+        raise InvalidRequest("name", "a handler needs a name to be remembered by: give name=…")
+    return chosen
+
+
+def _member(kind: type[State | Resource], value: str, parameter: str) -> str:
+    try:
+        return kind(value).value
+    except ValueError:
+        raise InvalidRequest(parameter, f"{value!r} is none of {', '.join(kind)}") from None

@@ -1,0 +1,56 @@
+"""Telling waiters within this process that a request has changed; between processes the store is polled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+__all__ = ["KeyedLocks", "Notifier"]
+
+
+class Notifier:
+    """Futures by request id."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def listen(self, key: str) -> Iterator[asyncio.Event]:
+        """Yield an event that is set whenever `key` is told of."""
+        event = asyncio.Event()
+        self._waiting.setdefault(key, set()).add(event)
+        try:
+            yield event
+        finally:
+            waiting = self._waiting[key]
+            waiting.discard(event)
+            if not waiting:
+                del self._waiting[key]
+
+    def tell(self, key: str) -> None:
+        """Wake all who listen for `key`."""
+        for event in self._waiting.get(key, ()):
+            event.set()
+
+
+class KeyedLocks:
+    """One lock per key, kept only while somebody holds or wants it: racers of one process take turns instead of colliding."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of `key`."""
+        lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)

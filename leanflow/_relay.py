@@ -1,0 +1,221 @@
+"""Relaying the outbox: to handlers, to buses, and, for the internal sink `wake`, to the requests that are woken."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from leanflow import calls
+from leanflow._backoff import wait_before
+from leanflow._effects import Change, WakeReason
+from leanflow._handlers import Handler
+from leanflow._lean.documents import consent_lost
+from leanflow._lean.webhooks import parse_webhook
+from leanflow._policy import Policy
+from leanflow._request import DataRequest, Scope, State
+from leanflow._sites import site
+from leanflow._steps import Steps
+from leanflow.errors import CallFailed, RequestNotFound
+from leanflow.events import BankReturned, ConsentLost, EntityProvedLive, Event, Nudged
+from leanflow.ports import WAKE, Bus, Clock, OutboxRow, Query, RandomSource, Store, Transport
+
+__all__ = ["Relay"]
+
+_log = logging.getLogger("leanflow.outbox")
+
+BATCH = 100
+LIVE = frozenset(state for state in State if not state.is_end)
+
+
+class Relay:
+    """Delivers what is in the outbox, at least once, in order per request and sink; one sink never waits for another."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        steps: Steps,
+        scope: Scope,
+        clock: Clock,
+        policy: Policy,
+        dice: RandomSource,
+        handlers: Mapping[str, Handler],
+        buses: Mapping[str, Bus],
+        engine: Any,
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._steps = steps
+        self._scope = scope
+        self._clock = clock
+        self._policy = policy
+        self._dice = dice
+        self._handlers = handlers
+        self._buses = buses
+        self._engine = engine
+        self._owner = owner
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The names that this process serves."""
+        return (WAKE, *self._handlers, *self._buses)
+
+    async def relay(self, sink: str) -> int:
+        """Deliver one batch to one sink; return how many rows were tried."""
+        rows = await self._store.claim_outbox(
+            self._scope,
+            sinks=[sink],
+            owner=self._owner,
+            now=self._clock.now(),
+            lease=self._policy.lease.total_seconds(),
+            limit=BATCH,
+        )
+        if not rows:
+            return 0
+        if sink in self._buses:
+            errors = await self._publish(self._buses[sink], rows)
+        elif sink == WAKE:
+            errors = [await self._try(self._wake, row) for row in rows]
+        else:
+            errors = await asyncio.gather(*(self._try(self._handle, row) for row in rows))
+        site("before_outbox_ack")
+        done = [(row.key, row.sink) for row, error in zip(rows, errors, strict=True) if error is None]
+        if done:
+            await self._store.delivered(self._scope, done)
+        for row, error in zip(rows, errors, strict=True):
+            if error is not None:
+                await self._undelivered(row, error)
+        return len(rows)
+
+    async def _undelivered(self, row: OutboxRow, error: BaseException) -> None:
+        set_aside = row.tries + 1 >= self._policy.announce_tries
+        wait = wait_before(self._policy.announce_backoff, row.tries, row.key)
+        level = logging.ERROR if set_aside else logging.WARNING
+        what = "set aside; redeliver() brings it back" if set_aside else "will be tried again"
+        _log.log(level, "%s did not take an announcement: %s", row.sink, what, extra={"key": row.key})
+        await self._store.undelivered(
+            self._scope,
+            row.key,
+            row.sink,
+            due_at=self._clock.now() + wait,
+            error=type(error).__name__,
+            set_aside=set_aside,
+        )
+
+    async def _try(self, deliver: Callable[[OutboxRow], Awaitable[None]], row: OutboxRow) -> BaseException | None:
+        try:
+            await deliver(row)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told, counted and tried again
+            _log.warning(
+                "%s raised %s", row.sink, type(error).__name__, exc_info=error, extra={"key": row.key, "tries": row.tries}
+            )
+            return error
+        return None
+
+    # handlers and buses
+
+    async def _handle(self, row: OutboxRow) -> None:
+        site("before_handler")
+        handler = self._handlers[row.sink]
+        subject = _subject(row)
+        if inspect.iscoroutinefunction(handler.function):
+            await handler.function(subject, self._engine)
+        else:
+            returned = await asyncio.to_thread(handler.function, subject, self._engine)
+            if inspect.isawaitable(returned):
+                await returned
+        site("after_handler")
+
+    async def _publish(self, bus: Bus, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
+        site("before_publish")
+        try:
+            errors = await bus.publish(rows)
+        except Exception as error:  # noqa: BLE001 - a bus may raise anything; nothing of the batch is taken as published
+            return [error] * len(rows)
+        site("after_publish")
+        return errors
+
+    # wakes
+
+    async def _wake(self, row: OutboxRow) -> None:
+        """Give each request that is woken one ordinary step; acknowledged after the last."""
+        wake = json.loads(row.payload)
+        reason = WakeReason(wake["reason"])
+        lost = await self._lost_entities(wake) if reason is WakeReason.check else None
+        async for request in self._targets(reason, wake):
+            if lost is not None and request.entity_id not in lost:
+                continue
+            event = self._event(reason, wake).stamped(self._clock.now(), f"wake:{row.key}:{request.id}")
+            try:
+                await self._steps.apply(request.id, event)
+            except RequestNotFound:
+                continue  # erased meanwhile
+            site("wake_target")
+
+    async def _targets(self, reason: WakeReason, wake: Mapping[str, Any]) -> AsyncIterator[DataRequest]:
+        query = Query(
+            states=frozenset({State.requested}) if reason is WakeReason.bank else LIVE,
+            held=wake["held"],
+            entity_id=wake["entity_id"],
+            customer_id=wake["customer_id"] if wake["entity_id"] is None else None,
+        )
+        while True:
+            page = await self._store.find(self._scope, query)
+            for request in page:
+                if request.id != wake["origin"]:
+                    yield request
+            if len(page) < query.limit:
+                return
+            query = attrs.evolve(query, after=page[-1].id)
+
+    def _event(self, reason: WakeReason, wake: Mapping[str, Any]) -> Event:
+        delay = self._policy.jitter * self._dice.random()
+        match reason:
+            case WakeReason.live:
+                proved_at = datetime.fromisoformat(wake["proved_at"]) if wake["proved_at"] else None
+                return EntityProvedLive(proved_at=proved_at, delay=delay)
+            case WakeReason.bank:
+                return BankReturned(delay=delay)
+            case WakeReason.nudge:
+                return Nudged(delay=delay)
+            case WakeReason.check:
+                return ConsentLost()
+
+    async def _lost_entities(self, wake: Mapping[str, Any]) -> set[str]:
+        """Look at the entities: the webhook does not say whether the consent was renewed or revoked.
+
+        Raises:
+            CallFailed: nobody could say; the wake is tried again.
+        """
+        customers: dict[str, str | None] = {}
+        async for request in self._targets(WakeReason.check, wake):
+            customers[request.entity_id] = wake["customer_id"] or request.customer_id or customers.get(request.entity_id)
+        lost = set()
+        for entity_id, customer_id in customers.items():
+            if customer_id is None:
+                continue  # nothing to ask by: the answers to the requests themselves will tell
+            answer = await self._transport.send(calls.entity(customer_id, entity_id))
+            if answer.status >= 400:
+                raise CallFailed(f"HTTP {answer.status} says nothing about the consent", maybe_sent=True)
+            if consent_lost(answer, self._clock.now()):
+                lost.add(entity_id)
+        return lost
+
+
+def _subject(row: OutboxRow) -> Any:
+    """Return what a handler is called with: a change, or a webhook event."""
+    payload = json.loads(row.payload)
+    if row.kind == "webhook":
+        event = parse_webhook(payload["raw"].encode("utf-8", "surrogateescape"))
+        at = datetime.fromisoformat(payload["at"]) if payload["at"] else None
+        return event if at is None else event.stamped(at, row.key.removeprefix("webhook:"))
+    return attrs.evolve(Change.from_dict(payload), out_of_order=row.skipped)
+

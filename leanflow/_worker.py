@@ -1,0 +1,192 @@
+"""The background: claims what is due, offers parked events again, relays the outbox, looks for lost webhooks.
+
+Everything here is found in the store; being told (`stir`) only makes it sooner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+from leanflow._caller import Caller
+from leanflow._policy import Policy
+from leanflow._reconcile import Reconciler
+from leanflow._relay import Relay
+from leanflow._request import Scope
+from leanflow._sites import site
+from leanflow._steps import Steps
+from leanflow.errors import CallFailed, LeanflowError, StoreUnavailable
+from leanflow.ports import Claimed, Clock, Store
+
+__all__ = ["Worker"]
+
+_log = logging.getLogger("leanflow.worker")
+
+PARKED = 100
+UPKEEP = timedelta(hours=1)
+"""How often the inbox is pruned."""
+
+
+class Worker:
+    """One worker: a claiming loop, a loop for parked events and upkeep, and one relaying loop per sink."""
+
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        caller: Caller,
+        steps: Steps,
+        relay: Relay,
+        reconciler: Reconciler,
+        clock: Clock,
+        policy: Policy,
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._scope = scope
+        self._caller = caller
+        self._steps = steps
+        self._relay = relay
+        self._reconciler = reconciler
+        self._clock = clock
+        self._policy = policy
+        self._owner = owner
+        self._bells: list[asyncio.Event] = []
+        self._loops: list[asyncio.Task[None]] = []
+        self._calls: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self.last_request: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether all its loops run."""
+        return bool(self._loops) and not any(loop.done() for loop in self._loops)
+
+    def stir(self) -> None:
+        """Look for work now."""
+        for bell in self._bells:
+            bell.set()
+
+    # one pass, for tick
+
+    async def sweep(self) -> int:
+        """Do all that is due now, once over; return how many things were done."""
+        claimed = await self._claim(self._policy.calls)
+        await asyncio.gather(*(self._caller.run(one) for one in claimed))
+        offered = await self._steps.offer_due(self._clock.now(), PARKED)
+        relayed = [await self._relay.relay(sink) for sink in self._relay.sinks]
+        return len(claimed) + offered + sum(relayed)
+
+    async def _claim(self, limit: int) -> Sequence[Claimed]:
+        claimed = await self._store.claim(
+            self._scope,
+            owner=self._owner,
+            now=self._clock.now(),
+            lease=self._policy.lease.total_seconds(),
+            limit=limit,
+        )
+        if claimed:
+            self.last_request = claimed[0].request.id
+            site("claimed")
+        return claimed
+
+    # the loops
+
+    def start(self) -> None:
+        """Start the loops."""
+        self._loops = [self._loop("claim", self._claim_some), self._loop("parked", self._offer_some)]
+        for sink in self._relay.sinks:
+            self._loops.append(self._loop(f"relay {sink}", lambda sink=sink: self._relay.relay(sink)))  # type: ignore[misc]
+        self._loops.append(asyncio.create_task(self._upkeep(), name="leanflow upkeep"))
+
+    async def stop(self, wait: float) -> None:
+        """Take on nothing new, wait so many seconds for what is in flight, then abandon it to whoever takes it over."""
+        self._stopping = True
+        self.stir()
+        working = {*self._calls, *self._loops[:-1]}
+        for task in self._loops[-1:]:
+            task.cancel()
+        if working:
+            await asyncio.wait(working, timeout=wait)
+        # What a finished call has to say is stored by then; what is cut off here is found again when its lease ends.
+        remaining = {*self._calls, *self._loops}
+        for task in remaining:
+            task.cancel()
+        await asyncio.gather(*remaining, return_exceptions=True)
+        self._loops = []
+
+    def _loop(self, name: str, work: Callable[[], Awaitable[int]]) -> asyncio.Task[None]:
+        bell = asyncio.Event()
+        self._bells.append(bell)
+        return asyncio.create_task(self._repeat(name, bell, work), name=f"leanflow {name}")
+
+    async def _repeat(self, name: str, bell: asyncio.Event, work: Callable[[], Awaitable[int]]) -> None:
+        """Work until there is none, then wait for the bell or the poll. Faults are told and waited out, never fatal."""
+        poll = self._policy.poll.total_seconds()
+        while not self._stopping:
+            bell.clear()
+            try:
+                done = await work()
+            except StoreUnavailable as error:
+                _log.warning("%s: the store is unavailable: %s", name, error.reason)
+                await self._clock.sleep(poll)
+                continue
+            except Exception:
+                _log.exception("%s failed and goes on", name)
+                await self._clock.sleep(poll)
+                continue
+            if not done and not self._stopping:
+                await self._rest(bell, poll)
+
+    async def _rest(self, bell: asyncio.Event, poll: float) -> None:
+        due = await self._next_due()
+        if due is not None:
+            poll = min(poll, max(0.0, due))
+        ringing = asyncio.ensure_future(bell.wait())
+        sleeping = asyncio.ensure_future(self._clock.sleep(poll))
+        try:
+            await asyncio.wait({ringing, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ringing.cancel()
+            sleeping.cancel()
+
+    async def _next_due(self) -> float | None:
+        """Return the seconds to the next due time after now, if it comes before the poll."""
+        try:
+            due = await self._store.next_due(self._scope)
+        except StoreUnavailable:
+            return None
+        if due is None:
+            return None
+        seconds = (due - (await self._store.now() or self._clock.now())).total_seconds()
+        return seconds if seconds > 0 else None  # what is overdue and was not taken is not ours to take: poll
+
+    async def _claim_some(self) -> int:
+        free = self._policy.calls - len(self._calls)
+        if free <= 0:
+            await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+            return 1
+        claimed = await self._claim(free)
+        for one in claimed:
+            task = asyncio.create_task(self._caller.run(one))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        return len(claimed)
+
+    async def _offer_some(self) -> int:
+        return await self._steps.offer_due(self._clock.now(), PARKED)
+
+    async def _upkeep(self) -> None:
+        """Look for lost webhooks after downtime and on schedule; forget what is too old to come back."""
+        while True:
+            try:
+                await self._reconciler.reconcile_if_due()
+                await self._store.prune(self._scope, before=self._clock.now() - self._policy.inbox_life)
+            except (StoreUnavailable, CallFailed) as error:
+                _log.warning("upkeep is put off: %s", error)
+            except LeanflowError:
+                _log.exception("upkeep failed and goes on")
+            pause = self._policy.reconcile_every or UPKEEP
+            await self._clock.sleep(min(pause, UPKEEP, timedelta(minutes=1)).total_seconds())
