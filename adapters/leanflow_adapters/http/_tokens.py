@@ -159,7 +159,7 @@ def parse_token(answer: Answer) -> tuple[Secret, float]:
         CallFailed: the answer has none. What it says instead is not repeated, but for OAuth2's error code.
     """
     body = _object(answer.body)
-    if answer.status != 200:  # noqa: PLR2004 - HTTP's own number is the best name it has
+    if answer.status != 200:
         code = body.get("error")
         shown = f" ({code})" if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
         raise CallFailed(f"the token endpoint answered {answer.status}{shown}", maybe_sent=False)
@@ -190,4 +190,4 @@ def _seconds(value: object) -> float | None:
         seconds = float(value)
     except (ValueError, OverflowError):
         return None
-    return seconds if 0 < seconds < 3.2e8 else None  # noqa: PLR2004 - explained in the docstring
+    return seconds if 0 < seconds < 3.2e8 else None

@@ -227,8 +227,8 @@ class LeanTransport:
 
     async def _fetch_token(self, scope: str) -> Answer:
         """Ask for a token; once more if the connection was lost, which does no harm."""
-        assert self._client_id is not None  # noqa: S101 - tells the type checker what the constructor saw to
-        assert self._client_secret is not None  # noqa: S101
+        assert self._client_id is not None  # the constructor saw to it
+        assert self._client_secret is not None
         session, _ = self._open()
         form = {
             "client_id": self._client_id.reveal(),
