@@ -23,6 +23,7 @@ from leanflow.events import (
     Hinted,
     Nudged,
     Renewed,
+    Source,
 )
 
 __all__ = [
@@ -54,7 +55,9 @@ __all__ = [
 Fields = dict[str, Any]
 
 _LEAN_CLOCK_TOLERANCE = timedelta(minutes=5)  # Lean's clock is believed about an end when it differs by more than this
-_RECHECK_END = timedelta(hours=1)
+_RECHECK_END_MIN = timedelta(hours=1)
+_RECHECK_END_MAX = timedelta(days=3)  # twelve of them outlive any reconnect id
+_LONGEST_QUIET = timedelta(days=7)  # Lean's own limits are by the day; a longer Retry-After is a mistake
 _STILL: Fields = {"place_at": None, "probe_at": None, "wait_until": None}
 
 
@@ -75,18 +78,21 @@ def wait_for_results(request: DataRequest, event: Event, policy: Policy) -> Fiel
     """PENDING: its ids replace the old ones; wait for the webhook, probe meanwhile, give up in the end."""
     assert isinstance(event, AnswerEvent)
     at = _at(event)
+    ids = _new_ids(request, event)
+    collectable = ids["results_id"] is not None or ids["refresh_id"] is not None
+    # `attempts` stays: results that are refused and placed again are in the same budget.
     return {
-        **_new_ids(request, event),
+        **ids,
         "reconnect_id": None,
         "expires_at": None,
         "expire_at": None,
-        "attempts": 0,
+        "grace_until": None,
         "probes": 0,
         "held": None,
         "unsure": False,
         "entity_live_at": None,
         "place_at": None,
-        "probe_at": _first_probe(request, at, policy),
+        "probe_at": _first_probe(request, at, policy) if collectable else None,
         "wait_until": at + policy.pending_limit,
     }
 
@@ -94,7 +100,9 @@ def wait_for_results(request: DataRequest, event: Event, policy: Policy) -> Fiel
 def open_round(request: DataRequest, event: Event, policy: Policy) -> Fields:
     """RECONNECT_REQUIRED: the ids of this round, its beginning by Lean's clock, and its end."""
     assert isinstance(event, AnswerEvent)
-    started = event.timestamp or _at(event)
+    at = _at(event)
+    started = event.timestamp or at
+    looked = event.source is not Source.placement
     return {
         **_new_ids(request, event),
         **_STILL,
@@ -105,6 +113,8 @@ def open_round(request: DataRequest, event: Event, policy: Policy) -> Fields:
         "grace_until": None,
         "attempts": 0,
         "probes": 0,
+        "probed_at": at if looked else request.probed_at,
+        "last_chances": 0,
         "placements": 0,
         "hint": None,
         "hint_errors": 0,
@@ -118,34 +128,65 @@ def open_round(request: DataRequest, event: Event, policy: Policy) -> Fields:
 def rearm(request: DataRequest, event: Event, policy: Policy) -> Fields:
     """A look that found nothing: look again later, the request stays where it is."""
     at = _at(event)
-    waits = policy.idle_probes if request.state is State.reconnect_required else policy.probes
-    later = wait_before(waits, request.probes, request.id)
-    if isinstance(event, AnsweredRefused) and event.retry_after is not None:
-        later = max(later, timedelta(seconds=event.retry_after))
-    fields: Fields = {"probes": request.probes + 1, "probe_at": at + later}
+    quiet = _quiet(request, event)
+    fields: Fields = {**quiet, "probes": request.probes + 1}
     limit = end_of(request)
     if limit is not None and at >= limit:
-        return {**fields, **_last_look(request, event, limit)}
-    if request.state is State.awaiting_user and request.wait_until is not None:
-        # One probe at the user timeout, and none between: the user is typing.
-        fields["probe_at"] = request.wait_until if at < request.wait_until else None
-    elif request.state is State.reconnect_required and request.prompted_round != request.round:
-        fields["probe_at"] = None
+        return {**fields, **_last_look(request.moved(quiet), event, limit, policy)}
     if not _unanswered(event):
         fields["probed_at"] = at
-    if limit is not None and fields["probe_at"] is not None:
-        fields["probe_at"] = min(fields["probe_at"], limit)
+    fields["probe_at"] = _next_look(request.moved(quiet), at, limit, policy)
     return fields
 
 
-def _last_look(request: DataRequest, event: Event, limit: datetime) -> Fields:
+def _next_look(request: DataRequest, at: datetime, limit: datetime | None, policy: Policy) -> datetime | None:
+    """Return when to look again after a look that found nothing; None: not before something happens."""
+    asked = request.prompted_round == request.round
+    if request.state is State.awaiting_user and request.wait_until is not None:
+        # One probe at the user timeout, and none between: the user is typing.
+        look = request.wait_until if at < request.wait_until else None
+    elif (request.state is State.reconnect_required and not asked) or request.place_at is not None:
+        look = None  # nobody could have changed anything, or the next placement tells more than a look at old results
+    else:
+        waits = policy.idle_probes if request.state is State.reconnect_required else policy.probes
+        look = at + wait_before(waits, request.probes, request.id)
+    if look is None:
+        # The look at the end is due of itself, unless Lean wants quiet for longer than that.
+        return request.quiet_until if limit is not None and _is_quiet(request, limit) else None
+    return _not_sooner(request, look if limit is None else min(look, limit))
+
+
+def _last_look(request: DataRequest, event: Event, limit: datetime, policy: Policy) -> Fields:
     """At the end: Lean's word counts, and Lean's clock; silence counts only after many tries."""
+    at = _at(event)
     if _unanswered(event):
-        return {"last_chances": request.last_chances + 1}
+        later = at + wait_before(policy.probes, request.last_chances, request.id)
+        return {**_STILL, "last_chances": request.last_chances + 1, "probe_at": _not_sooner(request, later)}
     lean_time = event.timestamp if isinstance(event, AnswerEvent) else None
     if lean_time is not None and lean_time < limit - _LEAN_CLOCK_TOLERANCE:
-        return {"probe_at": _at(event) + _RECHECK_END}  # our clock has jumped: not the end yet
-    return {"probed_at": _at(event), "probe_at": None}
+        # Our clock has jumped: not the end yet. Counted all the same, lest a timestamp that stands still keeps it
+        # for ever.
+        later = at + min(max(limit - lean_time, _RECHECK_END_MIN), _RECHECK_END_MAX)
+        return {"last_chances": request.last_chances + 1, "probe_at": _not_sooner(request, later)}
+    return {**_STILL, "probed_at": at}
+
+
+def _quiet(request: DataRequest, event: Event) -> Fields:
+    """Return until when Lean wants no call, if this answer says so."""
+    told = event.retry_after if isinstance(event, AnsweredRefused) else None
+    if told is None or not told > 0:  # not a number is not more than nothing, either
+        return {}
+    until = _at(event) + timedelta(seconds=min(told, _LONGEST_QUIET.total_seconds()))
+    return {"quiet_until": until if request.quiet_until is None else max(until, request.quiet_until)}
+
+
+def _is_quiet(request: DataRequest, moment: datetime) -> bool:
+    return request.quiet_until is not None and moment < request.quiet_until
+
+
+def _not_sooner(request: DataRequest, moment: datetime) -> datetime:
+    """Return `moment`, or the end of the quiet that Lean asked for if that is later."""
+    return moment if request.quiet_until is None else max(moment, request.quiet_until)
 
 
 def _unanswered(event: Event) -> bool:
@@ -158,18 +199,18 @@ def _unanswered(event: Event) -> bool:
 def place_later(request: DataRequest, event: Event, _policy: Policy) -> Fields:
     """A retryable refusal: place the call again on the code's schedule, never sooner than told."""
     assert isinstance(event, AnsweredRefused)
-    later = wait_before(verdict_of(event).waits, request.attempts, request.id)
-    if event.retry_after is not None:
-        later = max(later, timedelta(seconds=event.retry_after))
-    duplicate = event.code == "DUPLICATED_REQUEST" and request.resource is Resource.refresh
-    spent = _spent_ids(request) if event.enveloped and event.source is not event.source.placement else {}
+    later = _at(event) + wait_before(verdict_of(event).waits, request.attempts, request.id)
+    quiet = _quiet(request, event)
+    spent = _spent_ids(request) if event.source is not Source.placement else {}
     return {
         **_STILL,
+        **quiet,
         **spent,
         "attempts": request.attempts + 1,
-        "place_at": _at(event) + later,
+        "place_at": _not_sooner(request.moved(quiet), later),
         "held": event.code if event.code in HELD_CODES else None,
-        "unsure": duplicate,  # Lean is at work on one that we do not know: find it before placing another
+        # DUPLICATED_REQUEST, or a 5xx after all: Lean may be at work on one. Find it before another is placed.
+        "unsure": request.resource is Resource.refresh,
     }
 
 
@@ -182,7 +223,7 @@ def place_unanswered(request: DataRequest, event: Event, policy: Policy) -> Fiel
     return {
         **_STILL,
         "attempts": request.attempts + 1,
-        "place_at": _at(event) + later,
+        "place_at": _not_sooner(request, _at(event) + later),
         "unsure": event.maybe_sent or request.unsure,
     }
 
@@ -202,9 +243,8 @@ def fail(request: DataRequest, event: Event, policy: Policy) -> Fields:
 
 def fail_in_a_loop(request: DataRequest, event: Event, policy: Policy) -> Fields:
     """Lean wants the user again and again."""
-    return _failed(
-        request, event, policy, "RECONNECT_LOOP", f"the user was asked in {policy.max_rounds} rounds and Lean asks again"
-    )
+    message = f"the user was asked in {policy.max_rounds} rounds and Lean asks again"
+    return _failed(request, event, policy, "RECONNECT_LOOP", message)
 
 
 def fail_unanswered(request: DataRequest, event: Event, policy: Policy) -> Fields:
@@ -232,27 +272,33 @@ def _failed(
 
 def _spent_ids(request: DataRequest) -> Fields:
     """Return the ids of results that were refused: they are past, and what still names them is stale."""
-    old = {i for i in (request.results_id, request.reconnect_id, request.refresh_id) if i is not None}
-    past = dict.fromkeys((*request.past_ids, *sorted(old)))
-    return {"results_id": None, "reconnect_id": None, "refresh_id": None, "past_ids": tuple(past)}
+    return {"results_id": None, "reconnect_id": None, "refresh_id": None, "past_ids": _past_ids(request)}
+
+
+def _past_ids(request: DataRequest) -> tuple[str, ...]:
+    """Return every id that the request ever had, those it has included."""
+    past = request.past_ids
+    for old in (request.results_id, request.reconnect_id, request.refresh_id):
+        if old is not None and old not in past:
+            past = (*past, old)
+    return past
 
 
 def _new_ids(request: DataRequest, event: AnswerEvent) -> Fields:
     """Return the ids of an answer, which replace those the request has."""
-    new = (event.results_id, event.reconnect_id, event.refresh_id)
-    past = _spent_ids(request)["past_ids"]
-    fresh = {i for i in new if i is not None}
-    results_id = event.results_id
-    refresh_id = event.refresh_id
-    if event.source is not event.source.placement:  # a GET need not repeat the id that it asked for
+    past = _past_ids(request)
+    results_id, reconnect_id, refresh_id = event.results_id, event.reconnect_id, event.refresh_id
+    repeat = results_id in past or reconnect_id in past or refresh_id in past
+    if event.source is not Source.placement:  # a GET need not repeat the ids that it asked for
         results_id = results_id or request.results_id
+        reconnect_id = reconnect_id or request.reconnect_id
         refresh_id = refresh_id or request.refresh_id
     return {
         "results_id": results_id,
-        "reconnect_id": event.reconnect_id,
+        "reconnect_id": reconnect_id,
         "refresh_id": refresh_id,
         "past_ids": past,
-        "ids_repeat": not fresh.isdisjoint(past),
+        "ids_repeat": repeat,
         "ids_call_no": event.call_no if event.call_no is not None else request.call_no,
     }
 
@@ -266,7 +312,7 @@ def fetch_now(request: DataRequest, event: Event, policy: Policy) -> Fields:
     return {
         "place_at": None,
         "probes": 0,
-        "probe_at": at,
+        "probe_at": _not_sooner(request, at),
         "wait_until": at + policy.results_limit,
         "grace_until": request.grace_until or at + policy.reconnect_grace,
         "held": None,
@@ -284,14 +330,13 @@ def await_results(request: DataRequest, event: Event, policy: Policy) -> Fields:
         # Without an id there is nothing to probe: the call is placed again as soon as the grace is over.
         "wait_until": at + (policy.results_limit if collectable else policy.probes[0]),
         "grace_until": at + policy.reconnect_grace,
-        "hinted_at": request.hinted_at,
     }
 
 
 def look_soon(request: DataRequest, event: Event, _policy: Policy) -> Fields:
     """Something happened that proves nothing: probe."""
     delay = event.delay if isinstance(event, Nudged) else timedelta()
-    soon = _at(event) + delay
+    soon = _not_sooner(request, _at(event) + delay)
     if request.probe_at is not None and request.probe_at <= soon:
         return {}
     return {"probe_at": soon}
@@ -360,13 +405,20 @@ def link(_request: DataRequest, event: Event, _policy: Policy) -> Fields:
 
 def place_once_more(request: DataRequest, event: Event, _policy: Policy) -> Fields:
     """The results did not come: ask once more."""
-    return {**_STILL, "placements": request.placements + 1, "place_at": _at(event)}
+    return {**_STILL, "placements": request.placements + 1, "place_at": _not_sooner(request, _at(event))}
 
 
 def place_revived(request: DataRequest, event: Event, _policy: Policy) -> Fields:
     """The entity is live again: ask once more. The old ids stay until the answer replaces them."""
-    delay = event.delay if isinstance(event, EntityProvedLive) else timedelta()
-    return {**_STILL, "revived_round": request.round, "place_at": _at(event) + delay, "entity_live_at": event.at}
+    place_at, live_at = _at(event), request.entity_live_at
+    if isinstance(event, EntityProvedLive):
+        place_at, live_at = place_at + event.delay, event.at
+    return {
+        **_STILL,
+        "revived_round": request.round,
+        "place_at": _not_sooner(request, place_at),
+        "entity_live_at": live_at,
+    }
 
 
 def note_live(_request: DataRequest, event: Event, _policy: Policy) -> Fields:
@@ -374,10 +426,11 @@ def note_live(_request: DataRequest, event: Event, _policy: Policy) -> Fields:
     return {"entity_live_at": event.at}
 
 
-def place_soon(_request: DataRequest, event: Event, _policy: Policy) -> Fields:
-    """The bank is back: ask again."""
+def place_soon(request: DataRequest, event: Event, _policy: Policy) -> Fields:
+    """The bank is back: ask again, if that is sooner than was meant."""
     delay = event.delay if isinstance(event, BankReturned) else timedelta()
-    return {"held": None, "place_at": _at(event) + delay}
+    soon = _not_sooner(request, _at(event) + delay)
+    return {"held": None, "place_at": soon if request.place_at is None else min(soon, request.place_at)}
 
 
 def _first_probe(request: DataRequest, at: datetime, policy: Policy) -> datetime:
@@ -385,6 +438,6 @@ def _first_probe(request: DataRequest, at: datetime, policy: Policy) -> datetime
 
 
 def _by_end(request: DataRequest, moment: datetime) -> datetime:
-    """Return `moment`, or the request's end if that comes first."""
-    limits = [t for t in (request.give_up_at, request.expire_at if request.state.needs_user else None) if t is not None]
-    return min([moment, *limits])
+    """Return `moment`, or the request's end if that comes first; never within the quiet that Lean asked for."""
+    end = end_of(request)
+    return _not_sooner(request, moment if end is None else min(moment, end))

@@ -84,6 +84,7 @@ _BY_CODE: Mapping[str, Verdict] = MappingProxyType(
         "CONSENT_EXPIRED": _CONSENT,
         "TIMEOUT": _SLOW,
         "DATA_NOT_FOUND": _FINAL,
+        "TOO_MANY_PAGES": _FINAL,  # leanflow's own: asking again brings as many
         "RATE_LIMIT_EXCEEDED": _RATE,
         "INTERNAL_SERVER_ERROR": _SERVER,
         "NOT_JSON": _SERVER,

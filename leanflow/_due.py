@@ -29,7 +29,7 @@ def is_collectable(request: DataRequest) -> bool:
 
 
 def end_of(request: DataRequest) -> datetime | None:
-    """Return when the request ends of age: the caller's deadline, or while it needs the user that of the reconnect id."""
+    """Return when the request ends of age: at the caller's deadline, or while it needs the user with the reconnect id."""
     end = request.give_up_at
     if request.state.needs_user and request.expire_at is not None and (end is None or request.expire_at < end):
         end = request.expire_at
@@ -48,7 +48,9 @@ def wants_last_probe(request: DataRequest, end: datetime) -> bool:
 def next_action(request: DataRequest, now: datetime) -> Action | None:
     """Return what is due, or None. In fixed order: expire, fetch, probe, place, give up.
 
-    A request at its end is probed before it expires, so there `probe` comes first, and once.
+    A request at its end is probed before it expires, so there `probe` comes first, and once. While that last probe is
+    put off (Lean did not answer it, or asked for quiet), what was due before stays due: until the record changes, what
+    is due once stays due, so that `due_time` is one moment.
     """
     if request.state.is_end:
         return None
@@ -57,7 +59,8 @@ def next_action(request: DataRequest, now: datetime) -> Action | None:
     if end is not None and end <= now:
         if not wants_last_probe(request, end):
             return Action.expire
-        return look if request.probe_at is None or request.probe_at <= now else None
+        if request.probe_at is None:
+            return look
     if request.probe_at is not None and request.probe_at <= now:
         return look
     if request.place_at is not None and request.place_at <= now:
@@ -73,8 +76,6 @@ def due_time(request: DataRequest) -> datetime | None:
         return None
     end = end_of(request)
     times = [t for t in (request.probe_at, request.place_at, request.wait_until) if t is not None]
-    if end is None:
-        return min(times, default=None)
-    if wants_last_probe(request, end) and request.probe_at is not None and request.probe_at > end:
-        return request.probe_at  # armed beyond the end only once the end has passed: the last probe, repeated
-    return min([*times, end])
+    if end is not None and (request.probe_at is None or not wants_last_probe(request, end)):
+        times.append(end)
+    return min(times, default=None)

@@ -12,7 +12,18 @@ import attrs
 from leanflow._request import DataRequest, IdKind, State
 from leanflow.events import Page
 
-__all__ = ["Accepted", "Announce", "Change", "Decision", "Declined", "Effect", "Reason", "StorePages", "Wake", "WakeReason"]
+__all__ = [
+    "Accepted",
+    "Announce",
+    "Change",
+    "Decision",
+    "Declined",
+    "Effect",
+    "Reason",
+    "StorePages",
+    "Wake",
+    "WakeReason",
+]
 
 
 class Reason(StrEnum):
@@ -140,6 +151,7 @@ class Change:
             "to_state": self.to_state.value,
             "at": self.at.isoformat(),
             "cause": self.cause,
+            "out_of_order": self.out_of_order,
         }
 
     @classmethod
@@ -152,4 +164,5 @@ class Change:
             to_state=State(raw["to_state"]),
             at=datetime.fromisoformat(raw["at"]),
             cause=raw["cause"],
+            out_of_order=raw.get("out_of_order", False),
         )

@@ -23,6 +23,7 @@ __all__ = [
     "abandoned",
     "ambiguous",
     "budget_left",
+    "collectable",
     "collected",
     "collected_same_ids",
     "collected_same_ids_in_grace",
@@ -34,7 +35,6 @@ __all__ = [
     "gives_up_first_time",
     "gives_up_with_entity_live",
     "held",
-    "collectable",
     "may_be_prompted",
     "may_repeat_collection",
     "not_renewed",
@@ -89,7 +89,7 @@ def may_repeat_collection(request: DataRequest, event: Event, policy: Policy) ->
         return True
     if event.enveloped or event.code in CONSENT_CODES:
         return False
-    # While the outcome is open, a refused GET (bad certificate, wrong access level) is ours to mend, not the request's end.
+    # While the outcome is open, a refused GET (bad certificate, wrong access level) is ours to mend, and no end.
     return request.state is State.reconnected or not verdict_of(event).is_final
 
 
@@ -138,10 +138,10 @@ def finished(_request: DataRequest, event: Event, _policy: Policy) -> bool:
 
 
 def may_be_prompted(request: DataRequest, event: Event, policy: Policy) -> bool:
-    """There is a living reconnect id, and the Link SDK has not failed too often with it."""
+    """There is a living reconnect id, time is left, and the Link SDK has not failed too often with it."""
     if request.reconnect_id is None or event.at is None or request.hint_errors >= policy.max_hint_errors:
         return False
-    return request.expires_at is None or event.at < request.expires_at
+    return all(end is None or event.at < end for end in (request.expires_at, request.give_up_at))
 
 
 def abandoned(_request: DataRequest, event: Event, _policy: Policy) -> bool:
@@ -151,7 +151,7 @@ def abandoned(_request: DataRequest, event: Event, _policy: Policy) -> bool:
 
 def entity_live_since_prompt(request: DataRequest, event: Event, policy: Policy) -> bool:
     """The user did not get through here, but another request proved the entity live meanwhile."""
-    return abandoned(request, event, policy) and _live_since_round(request)
+    return abandoned(request, event, policy) and _live_since_round(request, policy)
 
 
 # --- due times and wakes -----------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def gives_up(request: DataRequest, event: Event, _policy: Policy) -> bool:
 
 def gives_up_with_entity_live(request: DataRequest, event: Event, policy: Policy) -> bool:
     """This wait for the user is over, and another request proved the entity live meanwhile."""
-    return gives_up(request, event, policy) and _live_since_round(request)
+    return gives_up(request, event, policy) and _live_since_round(request, policy)
 
 
 def gives_up_first_time(request: DataRequest, event: Event, policy: Policy) -> bool:
@@ -222,5 +222,5 @@ def not_renewed(request: DataRequest, _event: Event, _policy: Policy) -> bool:
     return request.successor_id is None
 
 
-def _live_since_round(request: DataRequest) -> bool:
-    return request.entity_live_at is not None and request.resource is not Resource.refresh
+def _live_since_round(request: DataRequest, policy: Policy) -> bool:
+    return policy.place_siblings and request.entity_live_at is not None and request.resource is not Resource.refresh

@@ -1,7 +1,7 @@
 """`decide`: what one event means for one request. Pure: time comes in the event.
 
-The table in `_table` is executed by `transitions`, which owns no state here: one module-level machine without a model, and
-per event a throwaway cursor. The three small overrides below are why that costs half a microsecond and not seven
+The table in `_table` is executed by `transitions`, which owns no state here: one module-level machine without a model,
+and per event a throwaway cursor. The three small overrides below are why that costs half a microsecond and not seven
 (`benchmarks` shows it); a property test holds this machine to a stock one built from the same table.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from transitions import Event as _StockTriggers, Machine, Transition
 
@@ -20,6 +20,8 @@ from leanflow._request import DataRequest, IdKind, Resource, State
 from leanflow._table import SAME, TABLE, Row, check, early_triggers
 from leanflow.events import (
     AnsweredOk,
+    AnsweredPending,
+    AnsweredReconnect,
     AnswerEvent,
     EntityReconnected,
     Event,
@@ -47,7 +49,7 @@ class _Cursor:
         self.declined_by: str | None = None
 
 
-class _RowTransition(Transition):  # type: ignore[misc]
+class _RowTransition(Transition):
     """A transition that remembers its row and does nothing but name it."""
 
     def __init__(self, *args: Any, row: Row, **kwargs: Any) -> None:
@@ -55,10 +57,12 @@ class _RowTransition(Transition):  # type: ignore[misc]
         self.row = row
 
 
-class _Triggers(_StockTriggers):  # type: ignore[misc]
+class _Triggers(_StockTriggers):
     """The rows of one trigger, tried in order, without the stock's event data, callbacks and queues."""
 
-    def trigger(self, cursor: _Cursor, *args: Any) -> bool:
+    transitions: dict[str, list[_RowTransition]]  # type: ignore[assignment]  # ours are of our class
+
+    def trigger(self, cursor: _Cursor, *args: Any) -> bool:  # type: ignore[override]  # ours takes no keywords
         """Let `cursor` take the first row whose guards hold; return whether there was one."""
         for transition in self.transitions.get(cursor.state.name, ()):
             row = transition.row
@@ -72,7 +76,7 @@ class _Triggers(_StockTriggers):  # type: ignore[misc]
         return False
 
 
-class _TableMachine(Machine):  # type: ignore[misc]
+class _TableMachine(Machine):
     transition_cls = _RowTransition
     event_cls = _Triggers
 
@@ -86,7 +90,7 @@ def build_machine(table: tuple[Row, ...], machine_cls: type[Machine] = _TableMac
     check(table)
     machine = machine_cls(model=None, states=State, initial=State.requested, auto_transitions=False)
     for row in table:
-        extra = {"row": row} if issubclass(machine.transition_cls, _RowTransition) else {}
+        extra: dict[str, Any] = {"row": row} if issubclass(machine.transition_cls, _RowTransition) else {}
         for source in row.sources:
             dest = source if row.dest is SAME else row.dest
             machine.add_transition(row.trigger, source, dest, conditions=list(row.guards), **extra)
@@ -94,7 +98,7 @@ def build_machine(table: tuple[Row, ...], machine_cls: type[Machine] = _TableMac
 
 
 _MACHINE: Final = build_machine(TABLE)
-_EVENTS: Final[Mapping[str, _Triggers]] = _MACHINE.events
+_EVENTS: Final[Mapping[str, _Triggers]] = cast(Mapping[str, _Triggers], _MACHINE.events)
 _EARLY: Final = early_triggers(TABLE)
 
 
@@ -140,9 +144,10 @@ def _misplaced(request: DataRequest, event: Event) -> Reason | None:
 
 
 def _misplaced_answer(request: DataRequest, event: AnswerEvent) -> Reason | None:
-    """An older call's answer counts only where nothing newer is known; a placement's only in `requested`, or as data."""
+    """An older call's answer counts where nothing newer is known; a placement's only in `requested`, or as data."""
     if event.call_no is not None and event.call_no < request.call_no:
-        brings = isinstance(event, AnsweredOk) or bool(_ids_of(event))
+        waits = isinstance(event, (AnsweredPending, AnsweredReconnect))  # a refusal is of that call alone, ids or not
+        brings = isinstance(event, AnsweredOk) or (waits and bool(_ids_of(event)))
         if not (request.state is State.requested and request.ids_call_no < event.call_no and brings):
             return Reason.late if request.state.is_end else Reason.stale
     if event.source is Source.placement and request.state is not State.requested and not isinstance(event, AnsweredOk):
@@ -183,6 +188,7 @@ def _declined(request: DataRequest, event: Event, cursor: _Cursor, ids: tuple[tu
 
 # --- the new record, and what follows from it --------------------------------------------------------------------
 
+
 def _moved(request: DataRequest, at: datetime, row: Row, fields: dict[str, Any]) -> DataRequest:
     fields["version"] = request.version + 1
     fields["updated_at"] = at
@@ -207,14 +213,14 @@ def _effects(request: DataRequest, moved: DataRequest, event: Event) -> tuple[Ef
 
 
 def _proves_live(request: DataRequest, event: Event) -> bool:
-    """The bank lets the entity in: said by `entity.reconnected`, or by results or their announcement where the user was wanted."""
+    """The bank lets the entity in: by `entity.reconnected`, or by results (announced or here) where the user was wanted."""
     if isinstance(event, EntityReconnected):
         return True
     wanted = request.state.needs_user or request.state is State.reconnected
     return wanted and isinstance(event, (ResultsReady, AnsweredOk)) and request.resource is not Resource.refresh
 
 
-def _ids_of(event: Event) -> tuple[tuple[IdKind, str], ...]:
+def _ids_of(event: Event | AnswerEvent) -> tuple[tuple[IdKind, str], ...]:
     """Return the ids by which Lean may name the request from this answer on."""
     if not isinstance(event, AnswerEvent):
         return ()

@@ -86,7 +86,8 @@ class Failure:
     """Why a request failed.
 
     Attributes:
-        code: Lean's granular code or status, or leanflow's own (``RESULTS_UNAVAILABLE``, ``RECONNECT_LOOP``, ``NO_ANSWER``).
+        code: Lean's granular code or status, or leanflow's own (``RESULTS_UNAVAILABLE``, ``RECONNECT_LOOP``,
+            ``NO_ANSWER``).
         message: Lean's words, or leanflow's.
         remedy: what would help.
         info: Lean's ``status_additional_info``: text meant for the user, if there is one.
@@ -111,8 +112,12 @@ class Failure:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` described."""
-        return cls(**{**raw, "remedy": Remedy(raw["remedy"])})
+        """Return what `to_dict` described. Unknown names, of a later version, are passed over."""
+        known = {name: value for name, value in raw.items() if name in _FAILURE_FIELDS}
+        return cls(**{**known, "remedy": Remedy(raw["remedy"])})
+
+
+_FAILURE_FIELDS = frozenset(f.name for f in attrs.fields(Failure))
 
 
 @attrs.frozen(kw_only=True)
@@ -165,6 +170,7 @@ class DataRequest:
         probed_at: when a probe last answered.
         last_chances: probes at its end that got no answer.
         wait_until: when this wait is given up.
+        quiet_until: until then Lean wants no call (its ``Retry-After``).
         expires_at: when the reconnect id dies of age.
         expire_at: when `expired` is entered: `expires_at` and a grace.
         give_up_at: the caller's own deadline.
@@ -186,7 +192,7 @@ class DataRequest:
         hint_errors: how often it said ERROR in this round.
         entity_live_at: when another request proved the entity live.
         held: the code that holds it until an event lifts it (DISABLED_BY_LEAN).
-        unsure: True when the last placement may have reached Lean unanswered.
+        unsure: True when Lean may be at work on a placement that we do not know.
         failure: set in `failed`.
         predecessor_id: the request that this one renews.
         successor_id: the request that renews this one.
@@ -222,6 +228,7 @@ class DataRequest:
     probed_at: datetime | None = None
     last_chances: int = 0
     wait_until: datetime | None = None
+    quiet_until: datetime | None = None
     expires_at: datetime | None = None
     expire_at: datetime | None = None
     give_up_at: datetime | None = None
@@ -271,9 +278,7 @@ class DataRequest:
         return cls(**_load(raw))
 
 
-_TIMES = frozenset(
-    f.name for f in attrs.fields(DataRequest) if f.name.endswith(("_at", "_until"))
-)
+_TIMES = frozenset(f.name for f in attrs.fields(DataRequest) if f.name.endswith(("_at", "_until")))
 _PLAIN: tuple[tuple[str, object], ...] = tuple(
     (f.name, f.default) for f in attrs.fields(DataRequest) if f.name not in _TIMES | {"params", "metadata", "failure"}
 )

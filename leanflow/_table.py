@@ -22,8 +22,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from leanflow import _changes as change
-from leanflow import _guards as when
+from leanflow import _changes as change, _guards as when
 from leanflow._policy import Policy
 from leanflow._request import DataRequest, State
 from leanflow.errors import InvalidTable
@@ -59,12 +58,13 @@ def _row(
     trigger: str,
     sources: tuple[State, ...],
     dest: State | None,
-    guard: Guard | None,
+    guard: Guard | tuple[Guard, ...] | None,
     apply: ChangeOf,
     *,
     fresh: bool = False,
 ) -> Row:
-    return Row(trigger, sources, dest, () if guard is None else (guard,), apply, fresh)
+    guards = guard if isinstance(guard, tuple) else () if guard is None else (guard,)
+    return Row(trigger, sources, dest, guards, apply, fresh)
 
 
 (requested, reconnect_required, awaiting_user, reconnected, results_ready) = LIVE
@@ -80,7 +80,7 @@ TABLE: tuple[Row, ...] = (
     _row("answered_ok",        LIVE,                         fetched,            None,                               change.end),
     _row("answered_pending",   (requested,),                 SAME,               when.placed,                        change.wait_for_results, fresh=True),
     _row("answered_pending",   LIVE,                         SAME,               when.collected,                     change.rearm),
-    _row("answered_reconnect", user,                         SAME,               when.collected_same_ids,            change.rearm),
+    _row("answered_reconnect", (requested, *user),           SAME,               when.collected_same_ids,            change.rearm),
     _row("answered_reconnect", (reconnected, results_ready), SAME,               when.collected_same_ids_in_grace,   change.rearm),
     _row("answered_reconnect", LIVE,                         reconnect_required, when.rounds_left,                   change.open_round, fresh=True),
     _row("answered_reconnect", LIVE,                         failed,             None,                               change.fail_in_a_loop),
@@ -96,6 +96,7 @@ TABLE: tuple[Row, ...] = (
     _row("results_ready",      unready,                      results_ready,      None,                               change.fetch_now),
     _row("entity_reconnected", user,                         SAME,               when.ambiguous,                     change.look_soon),
     _row("entity_reconnected", user,                         reconnected,        None,                               change.await_results),
+    _row("refresh_updated",    unready,                      SAME,               (when.finished, when.ambiguous),    change.look_soon),
     _row("refresh_updated",    unready,                      results_ready,      when.finished,                      change.fetch_now),
     # the application acts
     _row("prompted",           user,                         awaiting_user,      when.may_be_prompted,               change.prompt),
@@ -124,9 +125,9 @@ def _moves(table: tuple[Row, ...], *, fresh: bool = True) -> Mapping[State, set[
     """Return for each state where one row leads, with or without the fresh ones."""
     moves: dict[State, set[State]] = {state: set() for state in State}
     for row in table:
-        if row.dest is not None and (fresh or not row.fresh):
+        if isinstance(row.dest, State) and (fresh or not row.fresh):
             for source in row.sources:
-                moves[source].add(row.dest)
+                moves.setdefault(source, set()).add(row.dest)
     return moves
 
 
@@ -184,13 +185,14 @@ def _is_state(value: object) -> bool:
 
 
 def _shadowed(table: tuple[Row, ...]) -> list[str]:
-    """Return a problem for each row that no event can reach, since one without a guard stands before it."""
-    closed: set[tuple[str, State]] = set()
+    """Return a problem for each row that no event can reach: rows before it ask for no more than it does."""
+    asked: dict[tuple[str, State], list[frozenset[Guard]]] = {}
     problems: list[str] = []
     for number, row in enumerate(table):
-        keys = {(row.trigger, source) for source in row.sources}
-        if keys and keys <= closed:
+        guards = frozenset(row.guards)
+        earlier = [asked.setdefault((row.trigger, source), []) for source in row.sources]
+        if all(any(fewer <= guards for fewer in rows) for rows in earlier):
             problems.append(f"row {number} ({row.trigger}) can never be taken")
-        if not row.guards:
-            closed |= keys
+        for rows in earlier:
+            rows.append(guards)
     return problems

@@ -157,8 +157,8 @@ class AnsweredRefused(AnswerEvent):
             invented: an unknown status is its own code.
         message: Lean's words.
         info: ``status_additional_info``: text meant for the user.
-        enveloped: True when Lean's data envelope says so (a ``status`` of FAILED, CONSENT_EXPIRED or an unknown one under
-            HTTP 2xx): the *results* are refused. False for an HTTP error: the *call* is refused.
+        enveloped: True when Lean's data envelope says so (a ``status`` of FAILED, CONSENT_EXPIRED or an unknown one
+            under HTTP 2xx): the *results* are refused. False for an HTTP error: the *call* is refused.
         retry_after: seconds, from the ``Retry-After`` header.
         raw: the body, kept for people to look at.
     """
@@ -437,7 +437,7 @@ Event = (
     | ConsentLost
 )
 
-_BY_TAG: dict[str, type[_Event]] = {cls.tag: cls for cls in Event.__args__}  # type: ignore[attr-defined]
+_BY_TAG: dict[str, type[_Event]] = {cls.tag: cls for cls in Event.__args__}
 _UNTOLD = frozenset({"raw", "pages", "payload", "at", "key"})  # bank data and what the history row has of its own
 _FIELDS: dict[str, tuple[tuple[str, object], ...]] = {
     tag: tuple((f.name, f.default) for f in attrs.fields(cls) if f.name not in _UNTOLD) for tag, cls in _BY_TAG.items()
@@ -445,7 +445,7 @@ _FIELDS: dict[str, tuple[tuple[str, object], ...]] = {
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:
-    """Return the event as a dict of JSON values for history and export: no bank data, no raw bytes, no `at` and `key`."""
+    """Return the event as a dict of JSON values for history and export: no bank data, no bytes, no `at` and `key`."""
     out: dict[str, Any] = {"event": event.tag}
     for name, default in _FIELDS[event.tag]:
         value = getattr(event, name)
