@@ -91,15 +91,18 @@ def owner_of(seed: int, username: str, country: Country) -> Owner:
         mobile=country.phone + dice.digits(8),
         email=f"{words[0]}.{words[-1]}@example.com".lower(),
         employer=dice.pick(country.employers),
-        salary=Decimal(dice.between(140, 420) * 100).quantize(Decimal("0.01")),
+        salary=Decimal(dice.between(110, 260) * 100).quantize(Decimal("0.01")),
     )
 
 
 def accounts_of(seed: int, entity_id: str, connected: datetime, country: Country, bank: Bank) -> tuple[Account, ...]:
     """Return an entity's accounts: current, savings, credit card, and for some a foreign currency."""
     dice = Dice(seed, "accounts", entity_id)
-    wanted = [("CURRENT", country.currency, "Main account"), ("SAVINGS", country.currency, "حساب التوفير"),
-              ("CREDIT", country.currency, "Everyday card")]
+    wanted = [
+        ("CURRENT", country.currency, "Main account"),
+        ("SAVINGS", country.currency, "حساب التوفير"),
+        ("CREDIT", country.currency, "Everyday card"),
+    ]
     if dice.chance(50):
         wanted.append(("CALL", dice.pick(_FOREIGN), "Travel money"))
     made = []

@@ -15,7 +15,7 @@ from ._json import encode
 from ._state import Result
 from ._times import http_date, micro, nano
 
-__all__ = ["MESSAGES", "Pause", "Refused", "TYPES", "Writer", "ITEMS", "page_of"]
+__all__ = ["ITEMS", "MESSAGES", "TYPES", "Pause", "Refused", "Writer", "page_of"]
 
 # What v2 calls each resource in ``type``, and under which key its items are ([S]).
 TYPES: Mapping[str, str] = {
@@ -52,7 +52,7 @@ OK_MESSAGE = "The data was retrieved."
 
 
 @attrs.frozen(kw_only=True)
-class Refused(Exception):  # noqa: N818 - an answer on its way, not a fault of this program
+class Refused(Exception):
     """An HTTP error in Lean's error envelope, raised by whoever finds it and written by whoever answers."""
 
     status: int
@@ -104,7 +104,9 @@ class Writer:
     def html(self, status: int) -> Answer:
         """Return a page that a proxy in front of the API would send."""
         page = f"<!DOCTYPE html><html><head><title>{status}</title></head><body><h1>Error {status}</h1></body></html>"
-        return Answer(status=status, headers={"content-type": "text/html", "date": self._headers["date"]}, body=page.encode())
+        return Answer(
+            status=status, headers={"content-type": "text/html", "date": self._headers["date"]}, body=page.encode()
+        )
 
     def refused(self, refusal: Refused) -> Answer:
         """Return Lean's error envelope."""
@@ -139,11 +141,23 @@ class Writer:
         body = {**self._envelope(status, result.results_id, message, result.meta), "data": None, "type": None}
         return self.json({**body, "refreshed_at": None}, http)
 
-    def failed(self, api: str, results_id: str, code: str, info: str | None = None, *, http: int = 200,
-               status: str = "FAILED", meta: Mapping[str, str] | None = None) -> Answer:
+    def failed(
+        self,
+        api: str,
+        results_id: str,
+        code: str,
+        info: str | None = None,
+        *,
+        http: int = 200,
+        status: str = "FAILED",
+        meta: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Return a refusal in the data envelope; in v2 without ``data``."""
         message = MESSAGES.get(code, "The request has failed.")
-        detail: dict[str, str | None] = {"granular_status_code": code, "status_additional_info": info if info is not None else message}
+        detail: dict[str, str | None] = {
+            "granular_status_code": code,
+            "status_additional_info": info if info is not None else message,
+        }
         if status != "FAILED":
             detail = {"granular_status_code": None, "status_additional_info": None}
         if api == "v1":
@@ -170,8 +184,17 @@ class Writer:
         }
         return self.json(body)
 
-    def data_v2(self, results_id: str, resource: str, items: Sequence[object], page: Mapping[str, int], *,
-                refreshed_at: datetime, account_id: str | None, meta: Mapping[str, str] | None) -> Answer:
+    def data_v2(
+        self,
+        results_id: str,
+        resource: str,
+        items: Sequence[object],
+        page: Mapping[str, int],
+        *,
+        refreshed_at: datetime,
+        account_id: str | None,
+        meta: Mapping[str, str] | None,
+    ) -> Answer:
         """Return one page of v2 data."""
         kind = TYPES.get(resource, resource)
         data: dict[str, Any] = {"type": kind, ITEMS.get(resource, resource): list(items), "page": page}

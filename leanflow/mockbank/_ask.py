@@ -24,7 +24,9 @@ __all__ = ["Ask", "invalid", "missing"]
 
 def invalid(name: str, value: object) -> Refused:
     """Return the refusal of a parameter of the wrong kind."""
-    return Refused(status=400, code="INVALID_PARAMETERS", message=f"A parameter is wrong, field: {name}, value: {value}.")
+    return Refused(
+        status=400, code="INVALID_PARAMETERS", message=f"A parameter is wrong, field: {name}, value: {value}."
+    )
 
 
 def missing(name: str) -> Refused:

@@ -98,6 +98,10 @@ class Mockbank:
         """The identifiers of its banks."""
         return tuple(self._world.availability)
 
+    def pass_time(self, now: datetime) -> None:
+        """Let everything happen that is due by `now`; the other methods do so too."""
+        self._at(now)
+
     # the API
 
     def handle(self, call: Call, now: datetime) -> Exchange:
@@ -186,7 +190,9 @@ class Mockbank:
             raise InvalidRequest("username", f"{username!r} is none of {known}")
         granted = frozenset(permissions)
         if not granted <= frozenset(PERMISSIONS):
-            raise InvalidRequest("permissions", f"{', '.join(sorted(granted - frozenset(PERMISSIONS)))} is none of Lean's")
+            raise InvalidRequest(
+                "permissions", f"{', '.join(sorted(granted - frozenset(PERMISSIONS)))} is none of Lean's"
+            )
         entity = world.connect(world.customer(app_user_id), world.bank(bank), user, granted, at)
         _refreshes.first_refresh(world, entity, at)
         return entity.entity_id
@@ -319,8 +325,14 @@ class Mockbank:
             ],
             "entities": [self._entity_state(one, at) for one in world.entities.values()],
             "results": [
-                {"results_id": one.results_id, "reconnect_id": one.reconnect_id, "entity_id": one.entity.entity_id,
-                 "api": one.api, "resource": one.resource.value, "status": one.status}
+                {
+                    "results_id": one.results_id,
+                    "reconnect_id": one.reconnect_id,
+                    "entity_id": one.entity.entity_id,
+                    "api": one.api,
+                    "resource": one.resource.value,
+                    "status": one.status,
+                }
                 for one in world.results.values()
             ],
             "refreshes": [
@@ -332,7 +344,7 @@ class Mockbank:
             "faults": [one.effect for one in self.faults()],
             "disturbances": len(self.disturbances()),
             "calls": world.log.counts(),
-        }  # fmt: skip
+        }
 
     def _entity_state(self, entity: Entity, at: datetime) -> dict[str, Any]:
         return {

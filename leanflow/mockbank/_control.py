@@ -18,13 +18,49 @@ __all__ = ["COMMANDS", "control"]
 
 # What the commands take beyond their plain arguments is in `control`.
 COMMANDS = (
-    "accounts", "calm", "clear_faults", "close_link", "connect", "deliveries", "disturb", "drop", "emit", "expire_session",
-    "fault", "log", "otp", "reconnects", "release", "renew_consent", "resend", "revoke_consent", "revoke_tokens", "state",
-    "subscribe", "switch_bank", "webhook_url",
-)  # fmt: skip
+    "accounts",
+    "calm",
+    "clear_faults",
+    "close_link",
+    "connect",
+    "deliveries",
+    "disturb",
+    "drop",
+    "emit",
+    "expire_session",
+    "fault",
+    "log",
+    "otp",
+    "reconnects",
+    "release",
+    "renew_consent",
+    "resend",
+    "revoke_consent",
+    "revoke_tokens",
+    "state",
+    "subscribe",
+    "switch_bank",
+    "webhook_url",
+)
 
-_FAULTS = ("failed", "pending", "reconnect", "duplicated", "consent_expired", "unknown_results", "slow", "partial_refresh",
-           "http", "html", "truncated", "status", "missing", "extra", "cut", "refuse")  # fmt: skip
+_FAULTS = (
+    "failed",
+    "pending",
+    "reconnect",
+    "duplicated",
+    "consent_expired",
+    "unknown_results",
+    "slow",
+    "partial_refresh",
+    "http",
+    "html",
+    "truncated",
+    "status",
+    "missing",
+    "extra",
+    "cut",
+    "refuse",
+)
 
 
 def _text(args: Mapping[str, Any], name: str) -> str:

@@ -43,9 +43,15 @@ def data(ask: Ask) -> Answer:
 
     def remembered() -> Result:
         return ask.world.new_result(
-            entity, api=ask.api, resource=resource, account_id=account_id, now=ask.now,
-            start=start, end=end, meta=meta,
-        )  # fmt: skip
+            entity,
+            api=ask.api,
+            resource=resource,
+            account_id=account_id,
+            now=ask.now,
+            start=start,
+            end=end,
+            meta=meta,
+        )
 
     fault = ask.world.faults.deciding(ask.context())
     if fault is not None:
@@ -92,7 +98,9 @@ def _refusing(ask: Ask, entity: Entity, account_id: str | None) -> Answer | None
     if entity.locked:
         return _failed(ask, "EU_ACCOUNT_LOCKED")
     if world.settings.duplicates_refused and any(
-        one.status == "PENDING" and one.entity is entity and (one.resource, one.account_id) == (ask.resource, account_id)
+        one.status == "PENDING"
+        and one.entity is entity
+        and (one.resource, one.account_id) == (ask.resource, account_id)
         for one in world.results.values()
     ):
         return _failed(ask, "DUPLICATED_REQUEST", _RETRYABLE_LATER)
@@ -145,9 +153,18 @@ def _faulty(ask: Ask, fault: Fault, remembered: Any) -> Answer | None:
 
 
 def _page(
-    ask: Ask, results_id: str, entity: Entity, resource: Resource, account_id: str | None,
-    start: date | None, end: date | None, meta: dict[str, str] | None, *, api: str | None = None, as_of: Any = None,
-) -> Answer:  # fmt: skip
+    ask: Ask,
+    results_id: str,
+    entity: Entity,
+    resource: Resource,
+    account_id: str | None,
+    start: date | None,
+    end: date | None,
+    meta: dict[str, str] | None,
+    *,
+    api: str | None = None,
+    as_of: Any = None,
+) -> Answer:
     """Return data: all of it in v1, one page in v2."""
     book, moment = ask.world.book(entity), as_of or ask.now
     if (api or ask.api) == "v1":
@@ -155,9 +172,14 @@ def _page(
     number, size = ask.whole("page", 0), ask.whole("size", 50, least=1, most=100)
     total, items = book.items(resource, account_id, moment, start=start, end=end)
     return ask.write.data_v2(
-        results_id, resource.value, items(number * size, (number + 1) * size), page_of(number, size, total),
-        refreshed_at=moment, account_id=account_id, meta=meta,
-    )  # fmt: skip
+        results_id,
+        resource.value,
+        items(number * size, (number + 1) * size),
+        page_of(number, size, total),
+        refreshed_at=moment,
+        account_id=account_id,
+        meta=meta,
+    )
 
 
 # results
@@ -196,9 +218,17 @@ def _struck(ask: Ask, fault: Fault | None) -> bool:
 def _result_page(ask: Ask, result: Result) -> Answer:
     result.entity.last_used = ask.now
     return _page(
-        ask, result.results_id, result.entity, result.resource, result.account_id, result.start, result.end,
-        result.meta, api=result.api, as_of=result.as_of,
-    )  # fmt: skip
+        ask,
+        result.results_id,
+        result.entity,
+        result.resource,
+        result.account_id,
+        result.start,
+        result.end,
+        result.meta,
+        api=result.api,
+        as_of=result.as_of,
+    )
 
 
 def _faulty_result(ask: Ask, fault: Fault, result: Result) -> Answer:
@@ -227,6 +257,12 @@ def _again(ask: Ask, result: Result, *, new_ids: bool) -> Result:
         return result
     del ask.world.results[result.results_id]
     return ask.world.new_result(
-        result.entity, api=result.api, resource=result.resource, account_id=result.account_id, now=ask.now,
-        start=result.start, end=result.end, meta=result.meta,
-    )  # fmt: skip
+        result.entity,
+        api=result.api,
+        resource=result.resource,
+        account_id=result.account_id,
+        now=ask.now,
+        start=result.start,
+        end=result.end,
+        meta=result.meta,
+    )

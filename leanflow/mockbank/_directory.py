@@ -131,12 +131,16 @@ def _entity_shape(ask: Ask, entity: Entity) -> dict[str, Any]:
                 "transaction_from_date_time": None,
                 "transaction_to_date_time": None,
                 "accounts": [
-                    {"scheme_name": "IBAN", "identification": account.iban, "name": account.nickname,
-                     "secondary_identification": None}
+                    {
+                        "scheme_name": "IBAN",
+                        "identification": account.iban,
+                        "name": account.nickname,
+                        "secondary_identification": None,
+                    }
                 ],
             }
         ],
-    }  # fmt: skip
+    }
 
 
 def customers_entities(ask: Ask) -> Answer:
@@ -257,7 +261,9 @@ def link_connect(ask: Ask) -> Answer:
         "permissions": [name for name in PERMISSIONS if name in made.permissions],
         "bank_details": {"identifier": bank.identifier, "name": bank.name},
     }
-    return ask.write.json({"status": {"code": "200", "message": "The entity was connected."}, "data": {"entity": shape}})
+    return ask.write.json(
+        {"status": {"code": "200", "message": "The entity was connected."}, "data": {"entity": shape}}
+    )
 
 
 def _bank_named(ask: Ask, given: object) -> str | None:

@@ -16,7 +16,9 @@ __all__ = ["Context", "Fault", "Faults"]
 _BEFORE = frozenset({"http", "html", "refuse"})
 _DECIDING = frozenset({"failed", "pending", "reconnect", "duplicated", "consent", "unknown_results", "slow", "partial"})
 _LEAVING = frozenset({"cut", "truncated", "status", "missing", "extra"})
-_KINDS = frozenset({"token", "data", "results", "refresh", "refreshes", "events", "customers", "entities", "banks", "connect"})
+_KINDS = frozenset(
+    {"token", "data", "results", "refresh", "refreshes", "events", "customers", "entities", "banks", "connect"}
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -76,9 +78,7 @@ class Fault:
         return cls._made("failed", {"code": code, "info": info}, aim, on="data")
 
     @classmethod
-    def pending(
-        cls, *, after: timedelta | None = timedelta(seconds=2), polls: int | None = None, **aim: Any
-    ) -> Self:
+    def pending(cls, *, after: timedelta | None = timedelta(seconds=2), polls: int | None = None, **aim: Any) -> Self:
         """PENDING; ready after a time, after so many polls, or (`after` None) when released."""
         return cls._made("pending", {"after": None if polls else after, "polls": polls}, aim, on="data")
 

@@ -92,9 +92,7 @@ class Log:
     def delivered(self, kind: str | None = None, *, status: int | None = None) -> int:
         """Return how many deliveries were attempted; None means any."""
         return sum(
-            number
-            for (has, code), number in self._webhooks.items()
-            if kind in (None, has) and status in (None, code)
+            number for (has, code), number in self._webhooks.items() if kind in (None, has) and status in (None, code)
         )
 
     def counts(self) -> dict[str, int]:

@@ -16,7 +16,15 @@ from ._world import World
 
 __all__ = ["finish", "first_refresh", "list_refreshes", "one_refresh", "post_refresh", "start"]
 
-_PARTS = ("balance", "identity", "transactions", "scheduled_payments", "direct_debits", "standing_orders", "beneficiaries")
+_PARTS = (
+    "balance",
+    "identity",
+    "transactions",
+    "scheduled_payments",
+    "direct_debits",
+    "standing_orders",
+    "beneficiaries",
+)
 _RECONNECT_MESSAGE = "The bank needs the user. Reconnect with the reconnect_id."
 
 
@@ -92,13 +100,19 @@ def first_refresh(world: World, entity: Entity, now: datetime) -> None:
         entity.refresh_starts.clear()
 
 
-def new_refresh(world: World, entity: Entity, now: datetime, *, failed_parts: frozenset[str] = frozenset(),
-                held: bool = False) -> Refresh:
+def new_refresh(
+    world: World, entity: Entity, now: datetime, *, failed_parts: frozenset[str] = frozenset(), held: bool = False
+) -> Refresh:
     """Remember a refresh that has not begun."""
     refresh = Refresh(
-        refresh_id=world.ids.next("refresh"), entity=entity, status="RECONNECT_REQUIRED", created_at=now, updated_at=now,
-        failed_parts=failed_parts, held=held,
-    )  # fmt: skip
+        refresh_id=world.ids.next("refresh"),
+        entity=entity,
+        status="RECONNECT_REQUIRED",
+        created_at=now,
+        updated_at=now,
+        failed_parts=failed_parts,
+        held=held,
+    )
     world.refreshes[refresh.refresh_id] = refresh
     if len(world.refreshes) > 10_000:
         world.refreshes.popitem(last=False)
@@ -176,7 +190,9 @@ def one_refresh(ask: Ask) -> Answer:
     refresh = world.refreshes.get(ask.uuid("refresh_id", ask.parts["refresh_id"]))
     fault = world.faults.deciding(ask.context())
     ask.struck = fault.effect if fault else None
-    gone = refresh is None or (refresh.status == "RECONNECT_REQUIRED" and world.too_old(refresh.reconnect_since, ask.now))
+    gone = refresh is None or (
+        refresh.status == "RECONNECT_REQUIRED" and world.too_old(refresh.reconnect_since, ask.now)
+    )
     if refresh is None or gone or (fault is not None and fault.effect == "unknown_results"):
         raise Refused(status=404, code="UNKNOWN_REFRESH_ID")
     return ask.write.json(

@@ -62,8 +62,9 @@ class Route:
         return found
 
 
-def _route(spec: str, kind: str, handler: Callable[[Ask], Answer], resource: Resource | None = None,
-           api: str = "v2") -> Route:
+def _route(
+    spec: str, kind: str, handler: Callable[[Ask], Answer], resource: Resource | None = None, api: str = "v2"
+) -> Route:
     method, _, path = spec.partition(" ")
     return Route(method, tuple(path.strip("/").split("/")), kind, handler, resource, api)
 
@@ -73,18 +74,31 @@ def _data_routes() -> list[Route]:
         _route(f"GET /data/v2/{name.value}", "data", _data_calls.data, name)
         for name in (Resource.accounts, Resource.identity)
     ]
-    of_account = ("balances", "transactions", "identities", "beneficiaries", "direct-debits", "scheduled-payments",
-                  "standing-orders")  # fmt: skip
+    of_account = (
+        "balances",
+        "transactions",
+        "identities",
+        "beneficiaries",
+        "direct-debits",
+        "scheduled-payments",
+        "standing-orders",
+    )
     for path in of_account:
         resource = Resource(path.replace("-", "_"))
         routes.append(_route(f"GET /data/v2/accounts/{{account_id}}/{path}", "data", _data_calls.data, resource))
-    first = {"identity": Resource.identity, "accounts": Resource.accounts, "balance": Resource.balances,
-             "transactions": Resource.transactions}  # fmt: skip
+    first = {
+        "identity": Resource.identity,
+        "accounts": Resource.accounts,
+        "balance": Resource.balances,
+        "transactions": Resource.transactions,
+    }
     for path, resource in first.items():
         for root in ("/data/v1", "/v1"):  # the second is that of 2020
             routes.append(_route(f"POST {root}/{path}", "data", _data_calls.data, resource, "v1"))
     routes += [
-        _route(f"GET {root}/results/{{results_id}}", "results", _data_calls.results, None, "v1" if "1" in root else "v2")
+        _route(
+            f"GET {root}/results/{{results_id}}", "results", _data_calls.results, None, "v1" if "1" in root else "v2"
+        )
         for root in ("/data/v2", "/data/v1", "/v1", "")
     ]
     return routes
@@ -141,9 +155,15 @@ def answer(world: World, table: tuple[Route, ...], call: Call, now: datetime) ->
         said = write.refused(Refused(status=status, code=code))
         return _logged(world, Context(kind="unknown", method=call.method, path=call.path), Exchange(answer=said), None)
     ask = Ask(
-        world=world, call=call, now=now, write=write, kind=route.kind, parts=parts, resource=route.resource,
+        world=world,
+        call=call,
+        now=now,
+        write=write,
+        kind=route.kind,
+        parts=parts,
+        resource=route.resource,
         api=route.api,
-    )  # fmt: skip
+    )
     context = ask.context()
     struck = world.faults.before(context)
     if struck is not None:
@@ -198,9 +218,7 @@ def _struck_leaving(exchange: Exchange, said: Answer, fault: Fault) -> Exchange:
 def _logged(world: World, context: Context, exchange: Exchange, struck: str | None) -> Exchange:
     said = exchange.answer
     http = said.status if said is not None and exchange.cut_after is None else None
-    world.log.call(
-        CallRecord(at=world.now, context=context, http_status=http, status=_word(said), fault=struck)
-    )
+    world.log.call(CallRecord(at=world.now, context=context, http_status=http, status=_word(said), fault=struck))
     return exchange
 
 

@@ -119,9 +119,7 @@ class Settings:
     refresh_done: str = attrs.field(default="FINISHED", validator=_one_of("FINISHED", "OK"))
     refresh_on_connect: bool = False
     consent_life: timedelta = timedelta(days=365)
-    consent_shape: str = attrs.field(
-        default="status_403", validator=_one_of("status_403", "envelope", "failed_403")
-    )
+    consent_shape: str = attrs.field(default="status_403", validator=_one_of("status_403", "envelope", "failed_403"))
     event_life: timedelta = timedelta(days=90)
     events_newest_first: bool = True
     webhook_event_ids: bool = True

@@ -96,8 +96,11 @@ def _reconnect(world: World, waiting: Result | Refresh, reconnect_id: str, now: 
         return
     ready = [waiting]
     if world.settings.siblings_become_ready:
-        ready += [one for one in world.results.values() if one.entity is entity and one.status == "RECONNECT_REQUIRED"
-                  and one is not waiting]  # fmt: skip
+        ready += [
+            one
+            for one in world.results.values()
+            if one.entity is entity and one.status == "RECONNECT_REQUIRED" and one is not waiting
+        ]
     for result in ready:
         world.pend(result, now, after=world.settings.results_delay)
     world.catch_up(now)
@@ -115,6 +118,8 @@ def cancel(world: World, reconnect_id: str, now: datetime) -> LinkOutcome:
         return LinkOutcome(status="ERROR", secondary_status="UNKNOWN", message="This reconnect id is not known.")
     waiting.wrong_otps = 0
     return LinkOutcome(
-        status="CANCELLED", secondary_status="FAILED", message="The user closed the window.",
+        status="CANCELLED",
+        secondary_status="FAILED",
+        message="The user closed the window.",
         bank=waiting.entity.bank.identifier,
-    )  # fmt: skip
+    )

@@ -8,15 +8,15 @@ time; whoever sends (a shell, or `deliver` in a test) asks for what is due, send
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import hmac
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+
+from leanflow._lean.signature import HEADER, sign
 
 from ._dice import Ids
 from ._disturbances import Disturbance, Disturbances
@@ -25,16 +25,11 @@ from ._log import Log, WebhookRecord
 from ._settings import Settings
 from ._times import micro, nano
 
-__all__ = ["ATTEMPT_LIMIT", "RETRIES", "Delivery", "SentEvent", "Webhooks", "signature"]
+__all__ = ["ATTEMPT_LIMIT", "RETRIES", "Delivery", "SentEvent", "Webhooks"]
 
 RETRIES = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 60, 180))  # after the first attempt (Lean docs, Webhooks)
 ATTEMPT_LIMIT = timedelta(seconds=10)  # an answer later than this is none
 _WAITING_AT_MOST = 100_000  # deliveries that nobody collects are forgotten, oldest first: memory stays flat
-
-
-def signature(secret: str, raw: bytes) -> str:
-    """Return the ``lean-signature`` of a body: HMAC-SHA512 in lower-case hex (Lean docs, Webhooks)."""
-    return "sha512=" + hmac.new(secret.encode(), raw, hashlib.sha512).hexdigest()
 
 
 @attrs.frozen(kw_only=True)
@@ -154,12 +149,20 @@ class Webhooks:
         headers = {"content-type": "application/json", "user-agent": "lean-webhooks"}
         if not struck.unsigned:
             wrong = forged or struck.wrong_signature
-            headers["lean-signature"] = signature(self._settings.webhook_secret + ("-not" if wrong else ""), raw)
+            headers[HEADER] = sign(self._settings.webhook_secret + ("-not" if wrong else ""), raw)
         self._order += 1
         delivery = Delivery(
-            id=self._ids.next("delivery"), url=self.url, headers=headers, body=raw, attempt=1, type=event.type,
-            event_id=event_id, lane=lane, early=struck.early, forged=forged,
-        )  # fmt: skip
+            id=self._ids.next("delivery"),
+            url=self.url,
+            headers=headers,
+            body=raw,
+            attempt=1,
+            type=event.type,
+            event_id=event_id,
+            lane=lane,
+            early=struck.early,
+            forged=forged,
+        )
         self._waiting[delivery.id] = _Waiting(
             delivery=delivery,
             event=None if forged else event,

@@ -202,9 +202,12 @@ class World:
             return
         result.status, result.as_of, result.ready_at, result.polls_left = "OK", when, None, None
         self.webhooks.emit(
-            "results.ready", {"id": result.results_id}, "The results are ready to be fetched.", when,
+            "results.ready",
+            {"id": result.results_id},
+            "The results are ready to be fetched.",
+            when,
             lane=result.entity.entity_id,
-        )  # fmt: skip
+        )
 
     def _ready_when_due(self, result: Result, when: datetime) -> None:
         if result.status == "PENDING" and result.ready_at == when:
