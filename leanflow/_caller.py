@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import attrs
@@ -51,6 +50,7 @@ class Caller:
         self._clock = clock
         self._policy = policy
         self._owner = owner
+        self._at_work: dict[str, DataRequest] = {}
 
     async def run(self, claimed: Claimed) -> None:
         """Do what is due. Never raises but for cancellation: what cannot be stored now is found again when the lease ends."""
@@ -65,32 +65,31 @@ class Caller:
                     event = ActionDue(action=action.value).stamped(claimed.now, f"due:{request.id}:{request.version}")
                     await self._steps.apply(request.id, event, release=self._owner)
                 case Action.place:
-                    await self._call(claimed, lambda: self._place(request, claimed))
+                    await self._call(claimed, self._place(request, claimed))
                 case Action.fetch | Action.probe:
-                    await self._call(claimed, lambda: self._collect(request))
+                    await self._call(claimed, self._collect(request))
         except StoreUnavailable as error:
             _log.warning("the store is unavailable: %s", error.reason, extra=_extra(request))
         except RequestNotFound:
             _log.info("erased while at work on it", extra=_extra(request))
 
-    async def _call(self, claimed: Claimed, ask: Callable[[], object]) -> None:
-        renewing = asyncio.create_task(self._keep_lease(claimed.request))
+    async def _call(self, claimed: Claimed, asking: Awaitable[AnswerEvent]) -> None:
+        request = claimed.request
+        self._at_work[request.id] = request
         try:
             site("before_call")
-            answered = await ask()  # type: ignore[misc]
+            answered = await asking
             site("after_call")
             await self._feed(claimed, answered)
             site("after_answer")
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            del self._at_work[request.id]
 
     async def _feed(self, claimed: Claimed, answered: AnswerEvent) -> None:
         """Commit the answer; while the store is unavailable try again until the lease is over. The inbox key makes that safe."""
         request = claimed.request
-        event = attrs.evolve(answered, call_no=request.call_no).stamped(
-            self._clock.now(), f"answer:{request.id}:{request.call_no}"
-        )
+        key = f"answer:{request.id}:{request.call_no}"
+        event = answered.numbered(request.call_no).stamped(self._clock.now(), key)
         wait = 0.1
         while True:
             try:
@@ -103,19 +102,20 @@ class Caller:
             else:
                 return
 
-    async def _keep_lease(self, request: DataRequest) -> None:
+    async def keep_leases(self) -> None:
+        """Prolong the leases of all calls under way, three times in each lease, until cancelled."""
         lease = self._policy.lease.total_seconds()
         while True:
             await self._clock.sleep(lease / 3)
-            try:
-                kept = await self._store.renew(
-                    request.scope, request.id, owner=self._owner, now=self._clock.now(), lease=lease
-                )
-            except StoreUnavailable:
-                continue  # the lease has two thirds left
-            if not kept:
-                _log.warning("lost the lease; the call goes on and its number decides", extra=_extra(request))
-                return
+            for request in list(self._at_work.values()):
+                try:
+                    kept = await self._store.renew(
+                        request.scope, request.id, owner=self._owner, now=self._clock.now(), lease=lease
+                    )
+                except StoreUnavailable:
+                    continue  # the lease has a third left for the next try
+                if not kept and request.id in self._at_work:
+                    _log.warning("lost the lease; the call goes on and its number decides", extra=_extra(request))
 
     # placements
 

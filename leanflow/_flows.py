@@ -170,8 +170,10 @@ class LeanFlow(Operations):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: list[Any] = []
         self._placing: dict[str, asyncio.Task[None]] = {}
+        self._owner = ""
         self._caller: Caller
         self._idle_worker: Worker
+        self._keeping: asyncio.Task[None]
 
     def __repr__(self) -> str:
         scope = self._scope
@@ -219,6 +221,7 @@ class LeanFlow(Operations):
         self._owner = owner
         self._caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
         self._idle_worker = self._worker(owner)
+        self._keeping = asyncio.create_task(self._caller.keep_leases(), name="leanflow leases")
         self._workers = [self._worker(f"{owner}.{n}") for n in range(1, self._workers_wanted + 1)]
         for worker in self._workers:
             worker.start()
@@ -256,6 +259,8 @@ class LeanFlow(Operations):
         if placing:
             stops.append(_finish(placing, wait))
         await asyncio.gather(*stops, return_exceptions=True)
+        self._keeping.cancel()
+        await asyncio.gather(self._keeping, return_exceptions=True)
         self._workers = []
         await self._close_opened()
         self._loop = None
@@ -305,7 +310,7 @@ class LeanFlow(Operations):
         if placing is None:
             return request
         await self._wait_for({placing}, self._policy.place_wait.total_seconds())
-        return await self.get(request.id)
+        return await self._steps.load(request.id) or request  # what this process committed last is new enough
 
     async def _wait_for(self, tasks: set[asyncio.Task[None]], seconds: float) -> None:
         """Wait for tasks so long on our clock; neither a timeout nor a cancelled caller stops them."""

@@ -274,7 +274,7 @@ class Operations:
             CallFailed: no access token could be got; nothing has changed.
         """
         self._check()
-        request = await self.get(request_id)
+        request = await self._known(request_id)
         token = None
         if request.state.needs_user and request.customer_id is not None:
             token = await self._settings.transport.token(request.customer_id)
@@ -324,10 +324,10 @@ class Operations:
             NotInState: it has ended otherwise.
         """
         self._check()
-        request = await self.get(request_id)
-        if request.state is State.cancelled:
-            return request
-        return (await self._apply_own(request_id, Cancelled(), "cancel")).request
+        stepped = await self._steps.apply(request_id, Cancelled().stamped(self._clock.now(), self._own_key("cancel")))
+        if isinstance(stepped.decision, Declined) and stepped.request.state is not State.cancelled:
+            raise NotInState(request_id, stepped.request.state, "cancel", _why(stepped))
+        return stepped.request
 
     async def apply(self, event: Event, *, request_id: str | None = None) -> tuple[DataRequest, ...]:
         """Apply one event that the caller vouches for, as if Lean had said it.
@@ -353,6 +353,13 @@ class Operations:
             raise InvalidRequest("request_id", f"{event.tag} does not say which request it is for")
         stamped_event = event.stamped(now, event.key or self._own_key("applied"))
         return ((await self._steps.apply(request_id, stamped_event)).request,)
+
+    async def _known(self, request_id: str) -> DataRequest:
+        """Return the record as this process last knew it: good enough where a step finds out if it is old."""
+        request = await self._steps.load(request_id)
+        if request is None:
+            raise RequestNotFound(request_id)
+        return request
 
     async def _apply_own(self, request_id: str, event: Event, what: str) -> Stepped:
         stepped = await self._steps.apply(request_id, event.stamped(self._clock.now(), self._own_key(what)))

@@ -279,29 +279,24 @@ class DataRequest:
 
 
 _TIMES = frozenset(f.name for f in attrs.fields(DataRequest) if f.name.endswith(("_at", "_until")))
-_PLAIN: tuple[tuple[str, object], ...] = tuple(
-    (f.name, f.default) for f in attrs.fields(DataRequest) if f.name not in _TIMES | {"params", "metadata", "failure"}
-)
-_TIME_NAMES = tuple(sorted(_TIMES))
+_DEFAULTS: Mapping[str, object] = MappingProxyType({f.name: f.default for f in attrs.fields(DataRequest)})
 _KNOWN = frozenset(f.name for f in attrs.fields(DataRequest))
 
 
 def _dump(request: DataRequest) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name, default in _PLAIN:
-        value = getattr(request, name)
-        if value != default:
+    for name, value in request.__dict__.items():
+        if value == _DEFAULTS[name]:
+            continue
+        kind = type(value)
+        if kind is datetime:
+            out[name] = value.isoformat()
+        elif kind is MappingProxyType:
+            out[name] = dict(value)
+        elif kind is Failure:
+            out[name] = value.to_dict()
+        else:
             out[name] = value
-    for name in _TIME_NAMES:
-        moment = getattr(request, name)
-        if moment is not None:
-            out[name] = moment.isoformat()
-    if request.params:
-        out["params"] = dict(request.params)
-    if request.metadata:
-        out["metadata"] = dict(request.metadata)
-    if request.failure is not None:
-        out["failure"] = request.failure.to_dict()
     return out
 
 

@@ -39,6 +39,7 @@ from leanflow._codes import HELD_CODES
 from leanflow._effects import WakeReason
 from leanflow.ports import (
     Announcement,
+    Committed,
     HistoryEntry,
     InboxEntry,
     Outcome,
@@ -79,10 +80,12 @@ class Stepped:
     Attributes:
         request: as stored after it.
         decision: what was decided; a `Declined` duplicate if the event was seen before.
+        may_be_parked: False if it is known that nothing is parked under the ids that it stored.
     """
 
     request: DataRequest
     decision: Decision
+    may_be_parked: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +151,7 @@ class Steps:
             step = self._step(request, event, decision, release, announce)
             committed = await self._store.commit(step)
             if committed.outcome is Outcome.committed:
-                return self._committed(request, event, decision, step, committed.announced)
+                return self._committed(request, event, decision, step, committed)
             self.forget(request_id)
             if committed.outcome is Outcome.duplicate:
                 return await self._duplicate(request_id, request, release)
@@ -163,19 +166,19 @@ class Steps:
         return Stepped(request=now, decision=Declined(reason=Reason.duplicate))
 
     def _committed(
-        self, request: DataRequest, event: Event, decision: Decision, step: Step, announced: int
+        self, request: DataRequest, event: Event, decision: Decision, step: Step, committed: Committed
     ) -> Stepped:
         after = decision.request if isinstance(decision, Accepted) else request
         self.know(after)
         for kind, value in decision.ids:
             self._owners.pop((kind, value), None)
-        if announced or (after.due_at != request.due_at):
+        if committed.announced or (after.due_at != request.due_at and after.due_at is not None):
             self._stirred()
         if isinstance(decision, Declined):
             _log.info("declined", extra=_extra(request, event, decision))
-        else:
+        elif _log.isEnabledFor(logging.DEBUG):
             _log.debug("accepted", extra=_extra(after, event, None))
-        return Stepped(request=after, decision=decision)
+        return Stepped(request=after, decision=decision, may_be_parked=committed.may_be_parked)
 
     def _step(
         self, request: DataRequest, event: Event, decision: Decision, release: str | None, announce: bool
@@ -334,7 +337,7 @@ class Steps:
         """Look for events parked under ids that a step stored, and for early ones after an accepted one."""
         if _is_duplicate(stepped.decision):
             return
-        for kind, value in stepped.decision.ids:
+        for kind, value in stepped.decision.ids if stepped.may_be_parked else ():
             site("drain")
             for parked in await self._store.parked(self._scope, kind, value):
                 await self.offer(parked, (stepped.request.id,))
@@ -374,7 +377,7 @@ class Steps:
             key=f"{parked.key}:orphan",
             kind="report",
             topic="orphan",
-            payload=dump({"report": "orphan", "event": parked.tag, "at": parked.at.isoformat()}),
+            payload=lambda: dump({"report": "orphan", "event": parked.tag, "at": parked.at.isoformat()}),
         )
         if await self._store.orphan(self._scope, parked.key, (report,)):
             _webhook_log.warning("no request ever owned this event", extra={"event": parked.tag})
@@ -401,7 +404,7 @@ def announcement_of(request: DataRequest, from_state: Any, event: Event | None) 
         topic=request.state.value,
         resource=request.resource.value,
         request_id=request.id,
-        payload=dump(change.to_dict()),
+        payload=lambda: dump(change.to_dict()),
     )
 
 
@@ -459,7 +462,9 @@ def _webhook_announcement(event: WebhookEvent, key: str) -> Announcement:
         key=f"webhook:{key}",
         kind="webhook",
         topic=event.type,
-        payload=dump({"raw": event.raw.decode("utf-8", "surrogateescape"), "at": event.at.isoformat() if event.at else None}),
+        payload=lambda: dump(
+            {"raw": event.raw.decode("utf-8", "surrogateescape"), "at": event.at.isoformat() if event.at else None}
+        ),
     )
 
 
@@ -475,7 +480,7 @@ def _report(request: DataRequest, event: Event, name: str) -> Announcement:
         topic=name,
         resource=request.resource.value,
         request_id=request.id,
-        payload=dump(change.to_dict()),
+        payload=lambda: dump(change.to_dict()),
     )
 
 

@@ -55,6 +55,7 @@ class Worker:
         self._owner = owner
         self._bells: list[asyncio.Event] = []
         self._loops: list[asyncio.Task[None]] = []
+        self._helpers: list[asyncio.Task[None]] = []
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.last_request: str | None = None
@@ -62,7 +63,7 @@ class Worker:
     @property
     def is_alive(self) -> bool:
         """Whether all its loops run."""
-        return bool(self._loops) and not any(loop.done() for loop in self._loops)
+        return bool(self._loops) and not any(task.done() for task in (*self._loops, *self._helpers))
 
     def stir(self) -> None:
         """Look for work now."""
@@ -99,23 +100,24 @@ class Worker:
         self._loops = [self._loop("claim", self._claim_some), self._loop("parked", self._offer_some)]
         for sink in self._relay.sinks:
             self._loops.append(self._loop(f"relay {sink}", lambda sink=sink: self._relay.relay(sink)))  # type: ignore[misc]
-        self._loops.append(asyncio.create_task(self._upkeep(), name="leanflow upkeep"))
+        self._helpers = [
+            asyncio.create_task(self._caller.keep_leases(), name="leanflow leases"),
+            asyncio.create_task(self._upkeep(), name="leanflow upkeep"),
+        ]
 
     async def stop(self, wait: float) -> None:
         """Take on nothing new, wait so many seconds for what is in flight, then abandon it to whoever takes it over."""
         self._stopping = True
         self.stir()
-        working = {*self._calls, *self._loops[:-1]}
-        for task in self._loops[-1:]:
-            task.cancel()
+        working = {*self._calls, *self._loops}
         if working:
             await asyncio.wait(working, timeout=wait)
         # What a finished call has to say is stored by then; what is cut off here is found again when its lease ends.
-        remaining = {*self._calls, *self._loops}
+        remaining = {*self._calls, *self._loops, *self._helpers}
         for task in remaining:
             task.cancel()
         await asyncio.gather(*remaining, return_exceptions=True)
-        self._loops = []
+        self._loops, self._helpers = [], []
 
     def _loop(self, name: str, work: Callable[[], Awaitable[int]]) -> asyncio.Task[None]:
         bell = asyncio.Event()

@@ -6,7 +6,7 @@ sentence by sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import StrEnum
@@ -159,7 +159,8 @@ class Announcement:
         topic: the state entered, the report's name, or the webhook's type.
         resource: of the request; None for webhooks.
         request_id: whose order it keeps; None for webhooks, which have none.
-        payload: JSON text; no bank data beyond what a webhook carries.
+        payload: JSON text, or what makes it: then it is made only if a sink wants it. No bank data beyond what a webhook
+            carries.
     """
 
     key: str
@@ -167,7 +168,12 @@ class Announcement:
     topic: str
     resource: str | None = None
     request_id: str | None = None
-    payload: str = attrs.field(repr=False)
+    _payload: str | Callable[[], str] = attrs.field(repr=False, eq=False)
+
+    @property
+    def payload(self) -> str:
+        """The JSON text."""
+        return self._payload if isinstance(self._payload, str) else self._payload()
 
 
 @attrs.frozen(kw_only=True)
@@ -232,10 +238,13 @@ class Committed:
     Attributes:
         outcome: see `Outcome`.
         announced: how many outbox rows were made, wake rows included.
+        may_be_parked: False only if the store knows that nothing is parked under the step's ids: it looked in a place that
+            no commit can slip past. True costs a second look.
     """
 
     outcome: Outcome
     announced: int = 0
+    may_be_parked: bool = True
 
 
 @attrs.frozen(kw_only=True)
