@@ -1,0 +1,90 @@
+"""Leases on requests, and when anything is next due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from leanflow._request import Scope
+from leanflow._sites import site
+from leanflow.ports import WAKE, Claimed
+from leanflow_adapters.sqlite._plans import Plan, Read, Write
+from leanflow_adapters.sqlite._rows import micros, moment, request_of, scope_number
+
+__all__ = ["claim", "next_due", "release", "renew"]
+
+_DUE = Read(
+    """SELECT number, record, call_no, owner FROM leanflow_requests
+    WHERE scope = ?1 AND due_at IS NOT NULL AND due_at <= ?2 AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2)
+    ORDER BY due_at, number LIMIT ?3"""
+)
+_NAMED = Read(
+    """SELECT number, record, call_no, owner FROM leanflow_requests
+    WHERE scope = ?1 AND id = ?4 AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2) LIMIT ?3"""
+)
+_CLAIM = Write(
+    "sqlite.after_claim", "UPDATE leanflow_requests SET call_no = ?2, owner = ?3, lease_until = ?4 WHERE number = ?1"
+)
+_RENEW = Write(
+    "sqlite.after_renew", "UPDATE leanflow_requests SET lease_until = ?4 WHERE id = ?2 AND scope = ?1 AND owner = ?3"
+)
+_RELEASE = Write(
+    "sqlite.after_release",
+    "UPDATE leanflow_requests SET owner = NULL, lease_until = NULL WHERE id = ?2 AND scope = ?1 AND owner = ?3",
+)
+
+_FIRST_DUE = Read(
+    "SELECT due_at FROM leanflow_requests WHERE scope = ?1 AND due_at IS NOT NULL AND owner IS NULL ORDER BY due_at LIMIT 1"
+)
+_FIRST_LEASE = Read(
+    """SELECT min(max(due_at, ifnull(lease_until, due_at))) FROM leanflow_requests
+    WHERE scope = ?1 AND owner IS NOT NULL AND due_at IS NOT NULL"""
+)
+_FIRST_PARKED = Read("SELECT min(offered_at) FROM leanflow_parked WHERE scope = ?1")
+_FIRST_OUTBOX = Read(  # one seek per sink: a million rows of one that is down cost nothing here
+    """SELECT min(first) FROM (
+    SELECT (SELECT min(due_at) FROM leanflow_outbox WHERE scope = ?1 AND sink = names.name AND head = 1) AS first
+    FROM (SELECT name FROM leanflow_sinks WHERE scope = ?1 UNION SELECT ?2) AS names)"""
+)
+
+
+def claim(  # noqa: PLR0913 - the port's own arguments
+    scope: Scope, owner: str, now: datetime, lease: float, limit: int, request_id: str | None
+) -> Plan[Sequence[Claimed]]:
+    """Claim due requests, or the one of this id."""
+    number, at = scope_number(scope), micros(now)
+    if request_id is None:
+        found = yield _DUE, (number, at, limit)
+    else:
+        found = yield _NAMED, (number, at, limit, request_id)
+    until = now + timedelta(seconds=lease)
+    claimed = []
+    site("sqlite.before_claim")
+    for row, record, call_no, before in found:
+        yield _CLAIM, (row, call_no + 1, owner, micros(until))
+        request = request_of(record, call_no + 1)
+        claimed.append(Claimed(request=request, now=now, lease_until=until, taken_over=before is not None))
+    return claimed
+
+
+def renew(scope: Scope, request_id: str, owner: str, until: datetime) -> Plan[bool]:
+    """Prolong a lease."""
+    changed = yield _RENEW, (scope_number(scope), request_id, owner, micros(until))
+    return bool(changed)
+
+
+def release(scope: Scope, request_id: str, owner: str) -> Plan[None]:
+    """End a lease."""
+    yield _RELEASE, (scope_number(scope), request_id, owner)
+
+
+def next_due(scope: Scope) -> Plan[datetime | None]:
+    """Return when the next thing can be claimed or offered."""
+    number = scope_number(scope)
+    times = [
+        *(yield _FIRST_DUE, (number,)),
+        *(yield _FIRST_LEASE, (number,)),
+        *(yield _FIRST_PARKED, (number,)),
+        *(yield _FIRST_OUTBOX, (number, WAKE)),
+    ]
+    return moment(min((at for (at,) in times if at is not None), default=None))

@@ -1,0 +1,235 @@
+"""The port's methods, in terms of two: do a piece of writing, do a piece of looking."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from leanflow._request import DataRequest, IdKind, Scope, State
+from leanflow.events import Page
+from leanflow.ports import (
+    Announcement,
+    Claimed,
+    Committed,
+    Created,
+    Creation,
+    HistoryEntry,
+    OutboxRow,
+    ParkedEvent,
+    Query,
+    Sink,
+    Step,
+)
+from leanflow_adapters.sqlite import _claims, _outbox, _reads, _steps, _upkeep
+from leanflow_adapters.sqlite._plans import Plan, Tx
+
+__all__ = ["Methods"]
+
+T = TypeVar("T")
+
+
+def _purge(  # noqa: PLR0913
+    scope: Scope, older_than: datetime, states: frozenset[State] | None, now: datetime, size: int, _: Tx
+) -> Plan[int]:
+    return _upkeep.purge(scope, older_than, states, now, size)
+
+
+def _old_keys(scope: Scope, before: datetime, after: str, _: Tx) -> Plan[Sequence[str]]:
+    return _upkeep.old_keys(scope, before, after)
+
+
+def _old_stones(scope: Scope, before: datetime, after: bytes, _: Tx) -> Plan[Sequence[bytes]]:
+    return _upkeep.old_stones(scope, before, after)
+
+
+def _forget(scope: Scope, before: datetime, keys: Sequence[str], stones: Sequence[bytes], _: Tx) -> Plan[int]:
+    return _upkeep.forget(scope, before, keys, stones)
+
+
+class Methods(ABC):
+    """Every method of the port that touches rows."""
+
+    @abstractmethod
+    async def _write(self, work: Callable[[Tx], Plan[T]], exclusive: tuple[Hashable, ...] = ()) -> T:
+        """Do work that writes, durably, or in the transaction that was joined."""
+
+    @abstractmethod
+    async def _read(self, work: Callable[[Tx], Plan[T]], *, is_long: bool = False) -> T:
+        """Do work that looks; `is_long` if it may look at many rows."""
+
+    async def now(self) -> datetime | None:
+        """Return None: the file has no clock but its machine's."""
+        return None
+
+    # steps
+
+    async def create(self, creation: Creation) -> Created:
+        """Insert a request, unless one like it is there."""
+        return await self._write(partial(_steps.create, creation), (creation.request.id,))
+
+    async def commit(self, step: Step) -> Committed:
+        """Commit one step, whole or not at all."""
+        rows = _steps.StepRows.of(step)
+        return await self._write(partial(_steps.commit, rows), (step.request_id or rows, (rows.scope, step.inbox.key)))
+
+    async def seen(self, scope: Scope, key: str) -> bool:
+        """Return whether the inbox key is stored and not parked."""
+        return await self._read(lambda _: _reads.seen(scope, key))
+
+    async def load(self, scope: Scope, request_id: str) -> DataRequest | None:
+        """Return a request as last committed, or None."""
+        return await self._read(lambda _: _reads.load(scope, request_id))
+
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
+        """Return the ids of the requests that this id names or named."""
+        return await self._read(lambda _: _reads.owners(scope, kind, value))
+
+    async def buried(self, scope: Scope, kind: IdKind, value: str) -> bool:
+        """Return whether the id named a request that was purged or erased."""
+        return await self._read(lambda _: _reads.buried(scope, kind, value))
+
+    async def find(self, scope: Scope, query: Query) -> Sequence[DataRequest]:
+        """Return what the query asks for, in the order of ids."""
+        return await self._read(lambda _: _reads.find(scope, query), is_long=True)
+
+    async def history(self, scope: Scope, request_id: str) -> Sequence[HistoryEntry]:
+        """Return a request's history, oldest first."""
+        return await self._read(lambda _: _reads.history(scope, request_id))
+
+    async def pages(self, scope: Scope, request_id: str, *, first: int = 0, limit: int = 100) -> Sequence[Page]:
+        """Return the stored pages, by number, from the `first`-th on."""
+        return await self._read(lambda _: _reads.pages(scope, request_id, first, limit), is_long=True)
+
+    # claims
+
+    async def claim(
+        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
+    ) -> Sequence[Claimed]:
+        """Claim due requests, the longest due first; or one by its id, due or not."""
+        exclusive = () if request_id is None else (request_id,)
+        return await self._write(lambda _: _claims.claim(scope, owner, now, lease, limit, request_id), exclusive)
+
+    async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
+        """Prolong a lease; False if it is no longer this owner's."""
+        until = now + timedelta(seconds=lease)
+        return await self._write(lambda _: _claims.renew(scope, request_id, owner, until))
+
+    async def release(self, scope: Scope, request_id: str, *, owner: str) -> None:
+        """End a lease without a step."""
+        await self._write(lambda _: _claims.release(scope, request_id, owner))
+
+    async def next_due(self, scope: Scope) -> datetime | None:
+        """Return when the next thing can be claimed or offered."""
+        return await self._read(lambda _: _claims.next_due(scope))
+
+    # parked events
+
+    async def parked(self, scope: Scope, kind: IdKind, value: str) -> Sequence[ParkedEvent]:
+        """Return the events parked under an id, oldest first."""
+        return await self._read(lambda _: _reads.parked(scope, kind, value))
+
+    async def early(self, scope: Scope, request_id: str) -> Sequence[ParkedEvent]:
+        """Return the events parked under a request, oldest first."""
+        return await self._read(lambda _: _reads.early(scope, request_id))
+
+    async def parked_due(self, scope: Scope, *, now: datetime, limit: int) -> Sequence[ParkedEvent]:
+        """Return parked events that are due or past their life, oldest first."""
+        return await self._read(lambda _: _reads.parked_due(scope, now, limit))
+
+    async def repark(self, scope: Scope, key: str, *, due_at: datetime) -> None:
+        """Count one more try and set when the next is due."""
+        await self._write(lambda _: _upkeep.repark(scope, key, due_at))
+
+    async def orphan(self, scope: Scope, key: str, announcements: tuple[Announcement, ...]) -> bool:
+        """Turn a parked event into a seen one and announce that; False if it is not parked."""
+        return await self._write(partial(_steps.orphan, scope, key, announcements))
+
+    # announcements
+
+    async def register(self, scope: Scope, sinks: Sequence[Sink]) -> None:
+        """Store the sinks that a deployment serves."""
+        await self._write(partial(_outbox.register, scope, tuple(sinks)))
+
+    async def claim_outbox(
+        self, scope: Scope, *, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
+    ) -> Sequence[OutboxRow]:
+        """Claim undelivered rows of these sinks, oldest first, one per request and sink."""
+        names = tuple(sinks)
+        return await self._write(lambda _: _outbox.claim_outbox(scope, names, owner, now, lease, limit))
+
+    async def delivered(self, scope: Scope, rows: Sequence[tuple[str, str]]) -> None:
+        """Remove the rows of these (key, sink)."""
+        confirmed = tuple(rows)
+        await self._write(lambda _: _outbox.delivered(scope, confirmed))
+
+    async def undelivered(
+        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool
+    ) -> None:
+        """Count a failed try; set when the next is due, or set the row aside."""
+        await self._write(lambda _: _outbox.undelivered(scope, key, sink, due_at, error, set_aside))
+
+    async def redeliver(self, scope: Scope, key: str, sink: str, *, now: datetime) -> bool:
+        """Bring a row that was set aside back; False if there is none."""
+        return await self._write(lambda _: _outbox.redeliver(scope, key, sink, now))
+
+    async def outbox(self, scope: Scope, *, set_aside: bool | None = None, limit: int = 100) -> Sequence[OutboxRow]:
+        """Return undelivered rows, oldest first."""
+        return await self._read(lambda _: _outbox.outbox(scope, set_aside, limit), is_long=True)
+
+    async def raw_event(self, scope: Scope, key: str) -> bytes | None:
+        """Return the raw bytes kept with an inbox row, if any."""
+        return await self._read(lambda _: _reads.raw_event(scope, key))
+
+    async def confirm(self, scope: Scope, key: str, sink: str) -> bool:
+        """Remove one outbox row; True if it was there."""
+        return bool(await self._write(lambda _: _outbox.delivered(scope, ((key, sink),))))
+
+    # upkeep
+
+    async def counts(self, scope: Scope) -> Mapping[str, int]:
+        """Return how many requests are in each state."""
+        return await self._read(lambda _: _reads.counts(scope), is_long=True)
+
+    async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
+        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one is due."""
+        return await self._read(lambda _: _outbox.lag(scope), is_long=True)
+
+    async def remember(self, scope: Scope, name: str, value: str | None = None) -> str | None:
+        """Store a small value if one is given; return what is stored."""
+        if value is None:
+            return await self._read(lambda _: _upkeep.recall(scope, name))
+        return await self._write(lambda _: _upkeep.remember(scope, name, value))
+
+    async def purge(
+        self, scope: Scope, *, older_than: datetime, states: frozenset[State] | None, now: datetime, limit: int
+    ) -> int:
+        """Delete at most `limit` requests that ended before `older_than`, leaving tombstones; return how many."""
+        gone = 0
+        while gone < limit:
+            size = min(_upkeep.SLICE, limit - gone)
+            found = await self._write(partial(_purge, scope, older_than, states, now, size))
+            gone += found
+            if found < size:
+                break
+        return gone
+
+    async def prune(self, scope: Scope, *, before: datetime) -> int:
+        """Delete seen inbox rows and tombstones older than `before`; return how many.
+
+        The inbox has no index by time, which every step would pay for: it is looked through, off the writer.
+        """
+        gone, key, stone = 0, "", b""
+        while keys := await self._read(partial(_old_keys, scope, before, key), is_long=True):
+            gone += await self._write(partial(_forget, scope, before, keys, ()))
+            key = keys[-1]
+        while stones := await self._read(partial(_old_stones, scope, before, stone), is_long=True):
+            gone += await self._write(partial(_forget, scope, before, (), stones))
+            stone = stones[-1]
+        return gone
+
+    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> bool:
+        """Delete everything of one request, leaving a tombstone; False if there is none."""
+        return await self._write(lambda _: _upkeep.erase(scope, request_id, now), (request_id,))

@@ -1,0 +1,147 @@
+"""Announcements: who is told, and what was not delivered yet.
+
+`head` marks the rows that may be offered: of each request and sink the oldest that is not set aside, and every row that
+keeps no order. Only they are in the index that relays look at, so a million rows waiting behind others cost them
+nothing. A lease is a due time in the future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from leanflow._request import Scope
+from leanflow._sites import site
+from leanflow.ports import WAKE, OutboxRow, Sink
+from leanflow_adapters.sqlite._plans import Plan, Read, Tx, Write
+from leanflow_adapters.sqlite._rows import micros, moment, outbox_row, scope_number, sink_text
+
+__all__ = ["claim_outbox", "delivered", "lag", "outbox", "redeliver", "register", "undelivered"]
+
+_COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at, error, ordered AND EXISTS (
+    SELECT 1 FROM leanflow_outbox AS earlier WHERE earlier.about = here.about AND earlier.sink = here.sink
+    AND earlier.scope = here.scope AND earlier.ordered = 1 AND earlier.set_aside = 1 AND earlier.number < here.number)"""
+
+_REGISTER = Write(
+    "sqlite.after_register",
+    "INSERT INTO leanflow_sinks VALUES (?1, ?2, ?3) ON CONFLICT (scope, name) DO UPDATE SET filter = ?3",
+)
+_READY = Read(
+    f"""SELECT number, {_COLUMNS} FROM leanflow_outbox AS here
+    WHERE scope = ?1 AND sink = ?2 AND head = 1 AND due_at <= ?3 ORDER BY due_at, number LIMIT ?4"""  # noqa: S608
+)
+_LEASE = Write("sqlite.after_outbox_claim", "UPDATE leanflow_outbox SET due_at = ?2, owner = ?3 WHERE number = ?1")
+_DELETE = Write(
+    "sqlite.after_outbox_delete",
+    "DELETE FROM leanflow_outbox WHERE scope = ?1 AND sink = ?2 AND key = ?3 RETURNING about, ordered",
+    rows=True,
+)
+_NEXT_HEAD = Write(
+    "sqlite.after_outbox_head",
+    """UPDATE leanflow_outbox SET head = 1 WHERE head = 0 AND number = (
+    SELECT min(number) FROM leanflow_outbox WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1 AND set_aside = 0)""",
+)
+_ONE_HEAD = Write(
+    "sqlite.after_outbox_head",
+    """UPDATE leanflow_outbox SET head = (number = (
+    SELECT min(number) FROM leanflow_outbox WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1 AND set_aside = 0))
+    WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1""",
+)
+_FAILED = Write(
+    "sqlite.after_undelivered",
+    """UPDATE leanflow_outbox SET tries = tries + 1, due_at = ?4, error = ?5, owner = NULL, set_aside = ?6,
+    head = head AND NOT ?6 WHERE scope = ?1 AND sink = ?2 AND key = ?3 RETURNING about, ordered""",
+    rows=True,
+)
+_REDELIVER = Write(
+    "sqlite.after_redeliver",
+    """UPDATE leanflow_outbox SET set_aside = 0, tries = 0, due_at = ?4, head = NOT ordered
+    WHERE scope = ?1 AND sink = ?2 AND key = ?3 AND set_aside = 1 RETURNING about, ordered""",
+    rows=True,
+)
+_ROWS = Read(
+    f"""SELECT {_COLUMNS} FROM leanflow_outbox AS here
+    WHERE scope = ?1 AND (?2 IS NULL OR set_aside = ?2) ORDER BY number LIMIT ?3"""  # noqa: S608
+)
+_LAG = Read(
+    """SELECT sink, sum(NOT set_aside), sum(set_aside), min(CASE WHEN set_aside THEN NULL ELSE number END)
+    FROM leanflow_outbox WHERE scope = ?1 GROUP BY sink"""
+)
+_DUE_OF = Read("SELECT due_at FROM leanflow_outbox WHERE number = ?1")
+_NAMES = Read("SELECT name FROM leanflow_sinks WHERE scope = ?1")
+
+
+def register(scope: Scope, sinks: Sequence[Sink], tx: Tx) -> Plan[None]:
+    """Store sinks."""
+    for sink in sinks:
+        yield _REGISTER, (scope_number(scope), sink.name, sink_text(sink))
+    tx.sinks.pop(scope, None)
+
+
+def claim_outbox(  # noqa: PLR0913 - the port's own arguments
+    scope: Scope, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
+) -> Plan[Sequence[OutboxRow]]:
+    """Claim rows of these sinks."""
+    number, at = scope_number(scope), micros(now)
+    found = []
+    for sink in dict.fromkeys(sinks):
+        found += yield _READY, (number, sink, at, limit)
+    if len(found) > limit:  # the longest due of all sinks, so that a busy one does not starve the others
+        found = sorted(found, key=lambda row: (row[9], row[0]))[:limit]
+    until = micros(now + timedelta(seconds=lease))
+    for row in found:
+        yield _LEASE, (row[0], until, owner)
+    return [outbox_row(row[1:]) for row in sorted(found)]
+
+
+def delivered(scope: Scope, rows: Sequence[tuple[str, str]]) -> Plan[int]:
+    """Remove rows; return how many there were."""
+    number = scope_number(scope)
+    removed = 0
+    site("sqlite.before_outbox_delete")
+    for key, sink in rows:
+        gone = yield _DELETE, (number, sink, key)
+        for about, ordered in gone:
+            removed += 1
+            if ordered:
+                yield _NEXT_HEAD, (number, about, sink)
+    return removed
+
+
+def undelivered(  # noqa: PLR0913 - the port's own arguments
+    scope: Scope, key: str, sink: str, due_at: datetime, error: str, set_aside: bool  # noqa: FBT001
+) -> Plan[None]:
+    """Count a failed try."""
+    number = scope_number(scope)
+    changed = yield _FAILED, (number, sink, key, micros(due_at), error, int(set_aside))
+    for about, ordered in changed:
+        if ordered and set_aside:
+            yield _NEXT_HEAD, (number, about, sink)
+
+
+def redeliver(scope: Scope, key: str, sink: str, now: datetime) -> Plan[bool]:
+    """Bring back a row that was set aside."""
+    number = scope_number(scope)
+    changed = yield _REDELIVER, (number, sink, key, micros(now))
+    for about, ordered in changed:
+        if ordered:
+            yield _ONE_HEAD, (number, about, sink)
+    return bool(changed)
+
+
+def outbox(scope: Scope, set_aside: bool | None, limit: int) -> Plan[Sequence[OutboxRow]]:  # noqa: FBT001
+    """Return undelivered rows."""
+    wanted = None if set_aside is None else int(set_aside)
+    rows = yield _ROWS, (scope_number(scope), wanted, limit)
+    return [outbox_row(row) for row in rows]
+
+
+def lag(scope: Scope) -> Plan[dict[str, tuple[int, int, datetime | None]]]:
+    """Return for each sink what waits, what is set aside, and when the oldest waiting row is due."""
+    number = scope_number(scope)
+    names = yield _NAMES, (number,)
+    out: dict[str, tuple[int, int, datetime | None]] = {name: (0, 0, None) for (name,) in [(WAKE,), *names]}
+    for sink, waiting, aside, oldest in (yield _LAG, (number,)):
+        due = (yield _DUE_OF, (oldest,)) if oldest is not None else ()
+        out[sink] = (waiting, aside, moment(due[0][0]) if due else None)
+    return dict(sorted(out.items()))
