@@ -1,7 +1,7 @@
 """Mockbank: a stateful, offline stand-in for Lean's sandbox, and its adversary.
 
-The core is pure: `Mockbank` does no I/O, reads no clock and rolls no dice. `leanflow_adapters.mockbank` has the shells: a
-transport within the process and a server on a port.
+The core is pure: `Mockbank` does no I/O, reads no clock and rolls no dice. `leanflow_adapters.mockbank` has the
+shells: a transport within the process and a server on a port.
 """
 
 from __future__ import annotations

@@ -77,17 +77,14 @@ def owner_of(seed: int, username: str, country: Country) -> Owner:
     name, arabic, gender = dice.pick(country.people)
     words = name.split()
     born = date(1962, 1, 1) + timedelta(days=dice.below(14_000))
-    if country.code == "AE":
-        national = f"784-{born.year}-{dice.digits(7)}-{dice.digits(1)}"
-    else:
-        national = "1" + dice.digits(9)
+    emirates_id = f"784-{born.year}-{dice.digits(7)}-{dice.digits(1)}"
     return Owner(
         name=name,
         arabic_name=arabic,
         short_name=words[0],
         gender=gender,
         born=born,
-        national_id=national,
+        national_id=emirates_id if country.code == "AE" else "1" + dice.digits(9),
         mobile=country.phone + dice.digits(8),
         email=f"{words[0]}.{words[-1]}@example.com".lower(),
         employer=dice.pick(country.employers),

@@ -12,10 +12,10 @@ from leanflow._call import Answer
 
 from ._dice import derived_id
 from ._json import encode
-from ._state import Result
+from ._state import Result, Wanted
 from ._times import http_date, micro, nano
 
-__all__ = ["ITEMS", "MESSAGES", "TYPES", "Pause", "Refused", "Writer", "page_of"]
+__all__ = ["ITEMS", "MESSAGES", "TYPES", "Refused", "Writer", "page_of"]
 
 # What v2 calls each resource in ``type``, and under which key its items are ([S]).
 TYPES: Mapping[str, str] = {
@@ -60,18 +60,6 @@ class Refused(Exception):
     message: str | None = None
     results_id: str | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
-
-
-@attrs.frozen(kw_only=True)
-class Pause:
-    """An answer that takes its time.
-
-    Attributes:
-        seconds: before it is sent.
-    """
-
-    answer: Answer
-    seconds: float
 
 
 def page_of(number: int, size: int, total: int) -> dict[str, int]:
@@ -121,14 +109,14 @@ class Writer:
 
     def pending(self, result: Result, status: int = 202) -> Answer:
         """Return PENDING. v1 always says so under 200."""
-        return self._waiting(result, "PENDING", PENDING_MESSAGE, status if result.api == "v2" else 200)
+        return self._waiting(result, "PENDING", PENDING_MESSAGE, status if result.wanted.api == "v2" else 200)
 
     def reconnect(self, result: Result) -> Answer:
         """Return RECONNECT_REQUIRED: in v1 the id is in the payload, in v2 it is the results id."""
         return self._waiting(result, "RECONNECT_REQUIRED", RECONNECT_MESSAGE, 200)
 
     def _waiting(self, result: Result, status: str, message: str, http: int) -> Answer:
-        if result.api == "v1":
+        if result.wanted.api == "v1":
             payload = {"reconnect_id": result.reconnect_id, "type": "reconnect"}
             body = {
                 "status": status,
@@ -138,7 +126,7 @@ class Writer:
                 "timestamp": micro(self.now),
             }
             return self.json(body, http)
-        body = {**self._envelope(status, result.results_id, message, result.meta), "data": None, "type": None}
+        body = {**self._envelope(status, result.results_id, message, result.wanted.meta), "data": None, "type": None}
         return self.json({**body, "refreshed_at": None}, http)
 
     def failed(
@@ -185,23 +173,16 @@ class Writer:
         return self.json(body)
 
     def data_v2(
-        self,
-        results_id: str,
-        resource: str,
-        items: Sequence[object],
-        page: Mapping[str, int],
-        *,
-        refreshed_at: datetime,
-        account_id: str | None,
-        meta: Mapping[str, str] | None,
+        self, wanted: Wanted, results_id: str, items: Sequence[object], page: Mapping[str, int], as_of: datetime
     ) -> Answer:
         """Return one page of v2 data."""
+        resource = wanted.resource.value
         kind = TYPES.get(resource, resource)
         data: dict[str, Any] = {"type": kind, ITEMS.get(resource, resource): list(items), "page": page}
-        if resource in ("identity", "identities") and account_id:
-            data["account_id"] = account_id
-        body = {**self._envelope("OK", results_id, OK_MESSAGE, meta), "data": data, "type": kind}
-        return self.json({**body, "refreshed_at": nano(refreshed_at)})
+        if resource == "identities":
+            data["account_id"] = wanted.account_id
+        body = {**self._envelope("OK", results_id, OK_MESSAGE, wanted.meta), "data": data, "type": kind}
+        return self.json({**body, "refreshed_at": nano(as_of)})
 
     def _envelope(self, status: str, results_id: str, message: str, meta: Mapping[str, str] | None) -> dict[str, Any]:
         return {

@@ -88,7 +88,7 @@ class Ask:
 
     def _aimed_resource(self) -> str | None:
         result = self.world.results.get(self.parts.get("results_id", ""))
-        named = result.resource if result else self.resource
+        named = result.wanted.resource if result else self.resource
         return named.value if named else None
 
     def _aimed(self) -> Entity | None:

@@ -1,7 +1,7 @@
 """The token endpoint, and who may call what.
 
-Tokens are JWTs (HS256, signed with the client secret), because Lean's Link SDK reads ``exp`` from them; so nothing needs
-to be remembered about a token.
+Tokens are JWTs (HS256, signed with the client secret), because Lean's Link SDK reads ``exp`` from them; so nothing
+needs to be remembered about a token.
 """
 
 from __future__ import annotations

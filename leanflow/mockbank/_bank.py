@@ -29,10 +29,10 @@ _START = datetime(2026, 1, 1, 8, tzinfo=UTC)  # any day does; a fixed one makes 
 class Mockbank:
     """A stateful stand-in for Lean's sandbox. It does no I/O, reads no clock and rolls no dice.
 
-    What it does depends on the settings, on what it was asked so far and on the times that it is given. `handle` answers
-    calls; `deliveries_due` and `delivered` are for whoever sends its webhooks. All other methods are the world around
-    Lean: the user, the bank, the operator and the adversary. They take the present time; without one, the latest time
-    that the bank has seen.
+    What it does depends on the settings, on what it was asked so far and on the times that it is given. `handle`
+    answers calls; `deliveries_due` and `delivered` are for whoever sends its webhooks. All other methods are the world
+    around Lean: the user, the bank, the operator and the adversary. They take the present time; without one, the latest
+    time that the bank has seen.
 
     Args:
         seed: every id and all data follow from it.
@@ -329,8 +329,8 @@ class Mockbank:
                     "results_id": one.results_id,
                     "reconnect_id": one.reconnect_id,
                     "entity_id": one.entity.entity_id,
-                    "api": one.api,
-                    "resource": one.resource.value,
+                    "api": one.wanted.api,
+                    "resource": one.wanted.resource.value,
                     "status": one.status,
                 }
                 for one in world.results.values()

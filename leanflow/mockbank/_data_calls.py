@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from leanflow._call import Answer
 from leanflow._request import Resource
@@ -13,7 +12,7 @@ from ._answers import Refused, page_of
 from ._ask import Ask, invalid
 from ._faults import Fault
 from ._json import loads
-from ._state import Entity, Result
+from ._state import Entity, Result, Wanted
 
 __all__ = ["data", "results"]
 
@@ -24,7 +23,32 @@ _RETRYABLE_LATER = "Please try again in a minute."
 
 def data(ask: Ask) -> Answer:
     """Answer one data call. The order of checks: parameters, entity, account, consent, permission, bank, user."""
-    resource = ask.resource or Resource.accounts  # the routes of data calls all name theirs
+    wanted = _wanted(ask)
+    entity = wanted.entity
+    wants_async = ask.flag("async")
+    if not entity.consented(ask.now):
+        return _consent_expired(ask, ask.world.settings.consent_shape)
+    if _PERMISSION.get(wanted.resource, wanted.resource) not in entity.permissions:
+        raise Refused(status=403, code="USER_PERMISSIONS_NOT_GRANTED", results_id=ask.world.call_id())
+    answer = _refusing(ask, wanted)
+    if answer is None and (fault := ask.world.faults.deciding(ask.context())) is not None:
+        answer = _faulty(ask, fault, wanted)
+    if answer is not None:
+        return answer
+    if not ask.world.session_live(entity, ask.now):
+        return _reconnect(ask, wanted)
+    entity.last_used = ask.now
+    if wants_async:
+        return _pending(ask, ask.world.new_result(wanted, ask.now), after=ask.world.settings.async_delay)
+    return _page(ask, wanted, ask.world.call_id(), ask.now)
+
+
+def _wanted(ask: Ask) -> Wanted:
+    """Return what the call asks for.
+
+    Raises:
+        Refused: 400 for a wrong parameter, 404 for an unknown entity or account.
+    """
     entity = ask.entity(ask.given("entity_id"))
     account_id = _account(ask, entity)
     ask.whole("page", 0)
@@ -32,40 +56,21 @@ def data(ask: Ask) -> Answer:
     start, end = ask.day("start_date"), ask.day("end_date")
     if start and end and start > end:
         raise invalid("start_date", start)
-    wants_async, meta = ask.flag("async"), _meta(ask)
-    if not entity.consented(ask.now):
-        return _consent_expired(ask, ask.world.settings.consent_shape)
-    if _PERMISSION.get(resource, resource) not in entity.permissions:
-        raise Refused(status=403, code="USER_PERMISSIONS_NOT_GRANTED", results_id=ask.world.call_id())
-    refused = _refusing(ask, entity, account_id)
-    if refused is not None:
-        return refused
+    return Wanted(
+        api=ask.api,
+        resource=ask.resource or Resource.accounts,  # the routes of data calls all name theirs
+        entity=entity,
+        account_id=account_id,
+        start=start,
+        end=end,
+        meta=_meta(ask),
+    )
 
-    def remembered() -> Result:
-        return ask.world.new_result(
-            entity,
-            api=ask.api,
-            resource=resource,
-            account_id=account_id,
-            now=ask.now,
-            start=start,
-            end=end,
-            meta=meta,
-        )
 
-    fault = ask.world.faults.deciding(ask.context())
-    if fault is not None:
-        answer = _faulty(ask, fault, remembered)
-        if answer is not None:
-            return answer
-    if not ask.world.session_live(entity, ask.now):
-        result = remembered()
-        ask.world.wants_user(result, ask.now)
-        return ask.write.reconnect(result)
-    entity.last_used = ask.now
-    if wants_async:
-        return _pending(ask, remembered(), after=ask.world.settings.async_delay)
-    return _page(ask, ask.world.call_id(), entity, resource, account_id, start, end, meta)
+def _reconnect(ask: Ask, wanted: Wanted) -> Answer:
+    result = ask.world.new_result(wanted, ask.now)
+    ask.world.wants_user(result, ask.now)
+    return ask.write.reconnect(result)
 
 
 def _account(ask: Ask, entity: Entity) -> str | None:
@@ -87,9 +92,9 @@ def _meta(ask: Ask) -> dict[str, str] | None:
     return {str(name): value if isinstance(value, str) else str(value) for name, value in meta.items()}
 
 
-def _refusing(ask: Ask, entity: Entity, account_id: str | None) -> Answer | None:
+def _refusing(ask: Ask, wanted: Wanted) -> Answer | None:
     """Return the FAILED that the bank, the user or an identical pending call brings, or None."""
-    world = ask.world
+    world, entity = ask.world, wanted.entity
     availability = world.availability[entity.bank.identifier]
     if not availability.active_data:
         return _failed(ask, "DISABLED_BY_LEAN")
@@ -98,10 +103,7 @@ def _refusing(ask: Ask, entity: Entity, account_id: str | None) -> Answer | None
     if entity.locked:
         return _failed(ask, "EU_ACCOUNT_LOCKED")
     if world.settings.duplicates_refused and any(
-        one.status == "PENDING"
-        and one.entity is entity
-        and (one.resource, one.account_id) == (ask.resource, account_id)
-        for one in world.results.values()
+        one.status == "PENDING" and one.wanted == wanted for one in world.results.values()
     ):
         return _failed(ask, "DUPLICATED_REQUEST", _RETRYABLE_LATER)
     return None
@@ -126,18 +128,17 @@ def _pending(ask: Ask, result: Result, *, after: timedelta | None, polls: int | 
     return ask.write.pending(result, ask.world.settings.pending_status)
 
 
-def _faulty(ask: Ask, fault: Fault, remembered: Any) -> Answer | None:
+def _faulty(ask: Ask, fault: Fault, wanted: Wanted) -> Answer | None:
     """Return what a deciding fault makes of a data call; None if it only slows it."""
     ask.struck, has = fault.effect, fault.details
     match fault.effect:
         case "failed":
             return _failed(ask, has["code"], has.get("info"))
         case "pending":
-            return _pending(ask, remembered(), after=has.get("after"), polls=has.get("polls"))
+            held = ask.world.new_result(wanted, ask.now)
+            return _pending(ask, held, after=has.get("after"), polls=has.get("polls"))
         case "reconnect":
-            result = remembered()
-            ask.world.wants_user(result, ask.now)
-            return ask.write.reconnect(result)
+            return _reconnect(ask, wanted)
         case "duplicated":
             if has["enveloped"]:
                 return _failed(ask, "DUPLICATED_REQUEST", _RETRYABLE_LATER)
@@ -148,38 +149,20 @@ def _faulty(ask: Ask, fault: Fault, remembered: Any) -> Answer | None:
             limit = ask.world.settings.sync_limit.total_seconds()
             ask.delay += min(has["seconds"], limit)
             if has["seconds"] >= limit:
-                return _pending(ask, remembered(), after=timedelta(seconds=has["seconds"]))
+                late = timedelta(seconds=has["seconds"])
+                return _pending(ask, ask.world.new_result(wanted, ask.now), after=late)
     return None
 
 
-def _page(
-    ask: Ask,
-    results_id: str,
-    entity: Entity,
-    resource: Resource,
-    account_id: str | None,
-    start: date | None,
-    end: date | None,
-    meta: dict[str, str] | None,
-    *,
-    api: str | None = None,
-    as_of: Any = None,
-) -> Answer:
+def _page(ask: Ask, wanted: Wanted, results_id: str, as_of: datetime) -> Answer:
     """Return data: all of it in v1, one page in v2."""
-    book, moment = ask.world.book(entity), as_of or ask.now
-    if (api or ask.api) == "v1":
-        return ask.write.data_v1(results_id, book.payload(resource, account_id, moment))
+    book = ask.world.book(wanted.entity)
+    if wanted.api == "v1":
+        return ask.write.data_v1(results_id, book.payload(wanted.resource, wanted.account_id, as_of))
     number, size = ask.whole("page", 0), ask.whole("size", 50, least=1, most=100)
-    total, items = book.items(resource, account_id, moment, start=start, end=end)
-    return ask.write.data_v2(
-        results_id,
-        resource.value,
-        items(number * size, (number + 1) * size),
-        page_of(number, size, total),
-        refreshed_at=moment,
-        account_id=account_id,
-        meta=meta,
-    )
+    total, items = book.items(wanted.resource, wanted.account_id, as_of, start=wanted.start, end=wanted.end)
+    shown = items(number * size, (number + 1) * size)
+    return ask.write.data_v2(wanted, results_id, shown, page_of(number, size, total), as_of)
 
 
 # results
@@ -192,7 +175,7 @@ def results(ask: Ask) -> Answer:
     result = world.known_result(results_id, ask.now)
     if result is None or _struck(ask, world.faults.deciding(context, "unknown_results")):
         raise Refused(status=404, code="UNKNOWN_RESULTS_ID", results_id=results_id)
-    ask.api = result.api
+    ask.api = result.wanted.api
     if result.status == "RECONNECT_REQUIRED":
         return ask.write.reconnect(result)
     if result.status == "PENDING" and result.polls_left is not None:
@@ -217,30 +200,19 @@ def _struck(ask: Ask, fault: Fault | None) -> bool:
 
 def _result_page(ask: Ask, result: Result) -> Answer:
     result.entity.last_used = ask.now
-    return _page(
-        ask,
-        result.results_id,
-        result.entity,
-        result.resource,
-        result.account_id,
-        result.start,
-        result.end,
-        result.meta,
-        api=result.api,
-        as_of=result.as_of,
-    )
+    return _page(ask, result.wanted, result.results_id, result.as_of or ask.now)
 
 
 def _faulty_result(ask: Ask, fault: Fault, result: Result) -> Answer:
-    world, has = ask.world, fault.details
+    has, wanted = fault.details, result.wanted
     match fault.effect:
         case "failed":
-            return ask.write.failed(result.api, result.results_id, has["code"], has.get("info"), meta=result.meta)
+            return ask.write.failed(wanted.api, result.results_id, has["code"], has.get("info"), meta=wanted.meta)
         case "pending":
             return _pending(ask, result, after=has.get("after"), polls=has.get("polls"))
         case "reconnect":
             again = _again(ask, result, new_ids=has["new_ids"])
-            world.wants_user(again, ask.now)
+            ask.world.wants_user(again, ask.now)
             return ask.write.reconnect(again)
         case "consent":
             return _consent_expired(ask, has["shape"])
@@ -251,18 +223,9 @@ def _faulty_result(ask: Ask, fault: Fault, result: Result) -> Answer:
 
 def _again(ask: Ask, result: Result, *, new_ids: bool) -> Result:
     """Return the result of the next round: with new ids, or the same one (v1 has a new reconnect id in any case)."""
-    if not new_ids:
-        if result.api == "v1":
-            result.reconnect_id = ask.world.ids.next("reconnect")
-        return result
-    del ask.world.results[result.results_id]
-    return ask.world.new_result(
-        result.entity,
-        api=result.api,
-        resource=result.resource,
-        account_id=result.account_id,
-        now=ask.now,
-        start=result.start,
-        end=result.end,
-        meta=result.meta,
-    )
+    if new_ids:
+        del ask.world.results[result.results_id]
+        return ask.world.new_result(result.wanted, ask.now)
+    if result.wanted.api == "v1":
+        result.reconnect_id = ask.world.ids.next("reconnect")
+    return result

@@ -43,7 +43,7 @@ class Dice:
         self._left = b""
 
     def below(self, bound: int) -> int:
-        """Return a whole number from 0 up to, not including, `bound` (at most a million; the bias is below 1 in 4000)."""
+        """Return a whole number from 0 up to, not including, `bound` (at most a million: bias below 1 in 4000)."""
         if len(self._left) < 4:
             self._left = hashlib.blake2b(self._key + self._block.to_bytes(8, "big")).digest()
             self._block += 1

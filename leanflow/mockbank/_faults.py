@@ -153,7 +153,7 @@ class Fault:
 
     @classmethod
     def cut(cls, after: int | None = 0, **aim: Any) -> Self:
-        """The call is handled, then the connection is cut after so many bytes of the body (0: not even a status line)."""
+        """The call is handled, then the connection is cut after so many bytes of the body (0: of all)."""
         return cls._made("cut", {"after": after}, aim)
 
     @classmethod

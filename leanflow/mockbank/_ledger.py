@@ -80,7 +80,7 @@ class Ledger:
         return self._entries[count - 1].balance if count else self._account.opening_balance
 
     def span(self, now: datetime, start: date | None = None, end: date | None = None) -> range:
-        """Return the numbers of the entries booked until `now`, on the days from `start` to `end` (UTC, both included)."""
+        """Return the numbers of the entries booked until `now`, from the day `start` to `end` (UTC, both included)."""
         self._grow(now)
         last = bisect_right(self._booked, now)
         first = 0

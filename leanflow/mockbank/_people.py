@@ -162,7 +162,7 @@ _KSA = Country(
         Bank(
             identifier="LEA1_SAMAOB_SAU",
             name="Lean Open Banking One",
-            arabic_name="لين للمصرفية المفتوحة ١",
+            arabic_name="لين للمصرفية المفتوحة الأولى",
             bic="LEONSARI",
             code="97",
             main_color="#1A1F71",
@@ -170,7 +170,7 @@ _KSA = Country(
         Bank(
             identifier="LEA2_SAMAOB_SAU",
             name="Lean Open Banking Two",
-            arabic_name="لين للمصرفية المفتوحة ٢",
+            arabic_name="لين للمصرفية المفتوحة الثانية",
             bic="LETWSARI",
             code="96",
             main_color="#006C35",

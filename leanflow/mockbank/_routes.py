@@ -93,8 +93,8 @@ def _data_routes() -> list[Route]:
         "transactions": Resource.transactions,
     }
     for path, resource in first.items():
-        for root in ("/data/v1", "/v1"):  # the second is that of 2020
-            routes.append(_route(f"POST {root}/{path}", "data", _data_calls.data, resource, "v1"))
+        roots = ("/data/v1", "/v1")  # the second is that of 2020
+        routes.extend(_route(f"POST {root}/{path}", "data", _data_calls.data, resource, "v1") for root in roots)
     routes += [
         _route(
             f"GET {root}/results/{{results_id}}", "results", _data_calls.results, None, "v1" if "1" in root else "v2"

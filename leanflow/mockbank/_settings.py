@@ -66,9 +66,9 @@ class Settings:
         app: Lean's application id, which is the OAuth client id and the ``lean-app-token``; from the seed if empty.
         client_secret: for the token endpoint.
         webhook_secret: signs webhooks.
-        auth: who may call the API: ``either`` a bearer token or ``lean-app-token``, only ``bearer``, only ``app_token``,
-            or anybody (``none``). Empty: ``either`` in the UAE, ``bearer`` in KSA, where an integrator measured 401
-            with ``lean-app-token``.
+        auth: who may call the API: ``either`` a bearer token or ``lean-app-token``, only ``bearer``, only
+            ``app_token``, or anybody (``none``). Empty: ``either`` in the UAE, ``bearer`` in KSA, where an integrator
+            measured 401 with ``lean-app-token``.
         token_life: of an OAuth token; Lean says ``expires_in`` 3599.
         otp: what the user must type at every challenge.
         otp_attempts: how many wrong ones end an attempt.

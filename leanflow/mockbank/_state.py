@@ -11,7 +11,7 @@ from leanflow._request import Resource
 from ._people import Bank
 from ._settings import Login, TestUser
 
-__all__ = ["PERMISSIONS", "Availability", "Customer", "Entity", "Refresh", "Result"]
+__all__ = ["PERMISSIONS", "Availability", "Customer", "Entity", "Refresh", "Result", "Wanted"]
 
 PERMISSIONS = (
     "identity",
@@ -72,6 +72,24 @@ class Entity:
         return self.consent_status == "ACTIVE" and now < self.consent_expires_at
 
 
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """What a data call asks for.
+
+    Attributes:
+        api: ``v1`` or ``v2``: the shape of its answers.
+        meta: echoed back in v2.
+    """
+
+    api: str
+    resource: Resource
+    entity: Entity
+    account_id: str | None
+    start: date | None = None
+    end: date | None = None
+    meta: dict[str, str] | None = None
+
+
 @attrs.define(kw_only=True)
 class Result:
     """What a ``results_id`` names: a data call that was not answered at once.
@@ -86,20 +104,19 @@ class Result:
 
     results_id: str
     reconnect_id: str
-    api: str
-    resource: Resource
-    entity: Entity
-    account_id: str | None
+    wanted: Wanted
     created_at: datetime
     status: str
-    start: date | None = None
-    end: date | None = None
-    meta: dict[str, str] | None = None
     reconnect_since: datetime | None = None
     ready_at: datetime | None = None
     polls_left: int | None = None
     as_of: datetime | None = None
     wrong_otps: int = 0
+
+    @property
+    def entity(self) -> Entity:
+        """Whose data it has."""
+        return self.wanted.entity
 
 
 @attrs.define(kw_only=True)
@@ -107,7 +124,7 @@ class Refresh:
     """One refresh of an entity's stored data.
 
     Attributes:
-        status: ``RECONNECT_REQUIRED`` (the user is wanted; Lean's listings do not show it), ``PENDING`` or ``FINISHED``.
+        status: ``RECONNECT_REQUIRED`` (the user is wanted; not listed), ``PENDING`` or ``FINISHED``.
         failed_parts: names of parts that end FAILED, as ``identity`` or ``transactions``.
     """
 

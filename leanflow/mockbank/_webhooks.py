@@ -2,8 +2,8 @@
 
 Theory of operation. `Webhooks.emit` makes one event and one *delivery* for each copy of it. A delivery is due at a
 time; whoever sends (a shell, or `deliver` in a test) asks for what is due, sends it and says what came back. Exactly
-200 within 10 s ends a delivery; anything else makes it due again 1, 2, 5, 10, 60 and 180 minutes after its first attempt
-(Lean docs, Webhooks: seven attempts in all). Each attempt sends the same bytes.
+200 within 10 s ends a delivery; anything else makes it due again 1, 2, 5, 10, 60 and 180 minutes after its first
+attempt (Lean docs, Webhooks: seven attempts in all). Each attempt sends the same bytes.
 """
 
 from __future__ import annotations

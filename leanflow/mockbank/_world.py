@@ -5,10 +5,9 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from leanflow._request import Resource
 from leanflow.errors import InvalidRequest
 
 from ._book import Book
@@ -17,7 +16,7 @@ from ._faults import Faults
 from ._log import Log
 from ._people import Bank, country_of
 from ._settings import Login, Settings, TestUser
-from ._state import PERMISSIONS, Availability, Customer, Entity, Refresh, Result
+from ._state import PERMISSIONS, Availability, Customer, Entity, Refresh, Result, Wanted
 from ._times import micro
 from ._webhooks import Webhooks
 
@@ -157,32 +156,15 @@ class World:
 
     # results
 
-    def new_result(
-        self,
-        entity: Entity,
-        *,
-        api: str,
-        resource: Resource,
-        account_id: str | None,
-        now: datetime,
-        start: date | None = None,
-        end: date | None = None,
-        meta: dict[str, str] | None = None,
-    ) -> Result:
+    def new_result(self, wanted: Wanted, now: datetime) -> Result:
         """Remember a data call that is not answered at once. In v2 the reconnect id is the results id."""
         results_id = self.ids.next("results")
         result = Result(
             results_id=results_id,
-            reconnect_id=results_id if api == "v2" else self.ids.next("reconnect"),
-            api=api,
-            resource=resource,
-            entity=entity,
-            account_id=account_id,
+            reconnect_id=results_id if wanted.api == "v2" else self.ids.next("reconnect"),
+            wanted=wanted,
             created_at=now,
             status="PENDING",
-            start=start,
-            end=end,
-            meta=meta,
         )
         self.results[results_id] = result
         if len(self.results) > _RESULTS_AT_MOST:

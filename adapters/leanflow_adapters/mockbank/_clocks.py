@@ -1,4 +1,4 @@
-"""Clocks on which a simulated Lean can run: the wall's, a faster one, or one moved by hand. They keep the `Clock` port."""
+"""Clocks on which a simulated Lean can run: the wall's, a faster one, one moved by hand. They keep the `Clock` port."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def serve(
     scale: float = 1.0,
     webhook_url: str | None = None,
 ) -> MockbankServer:
-    """Return a server, to be entered: ``async with serve() as server: …``.
+    """Return a server that listens while it is entered, with ``async with``.
 
     Whoever reaches it can control it (``POST /_mockbank/<command>``): keep it on loopback.
 
