@@ -29,7 +29,7 @@ def is_collectable(request: DataRequest) -> bool:
 
 
 def end_of(request: DataRequest) -> datetime | None:
-    """Return when the request ends of age: at the caller's deadline, or while it needs the user with the reconnect id."""
+    """Return when the request ends of age: at the caller's deadline, or if it needs the user, with the reconnect id."""
     end = request.give_up_at
     if request.state.needs_user and request.expire_at is not None and (end is None or request.expire_at < end):
         end = request.expire_at

@@ -213,7 +213,7 @@ def _effects(request: DataRequest, moved: DataRequest, event: Event) -> tuple[Ef
 
 
 def _proves_live(request: DataRequest, event: Event) -> bool:
-    """The bank lets the entity in: by `entity.reconnected`, or by results (announced or here) where the user was wanted."""
+    """The bank lets the entity in: `entity.reconnected`, or results, even announced, where the user was wanted."""
     if isinstance(event, EntityReconnected):
         return True
     wanted = request.state.needs_user or request.state is State.reconnected

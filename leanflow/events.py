@@ -80,10 +80,8 @@ class Page:
 
 
 # Without slots a stamped copy costs a tenth: the dict is copied in C.
-_event = attrs.frozen(kw_only=True, slots=False)
-
-
-@_event
+# (Spelt out at each class: mypy does not see through an alias of the decorator.)
+@attrs.frozen(kw_only=True, slots=False)
 class _Event:
     tag: ClassVar[str] = ""
 
@@ -100,7 +98,7 @@ class _Event:
 # --- answers of Lean's API ---------------------------------------------------------------------------------------
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class AnswerEvent(_Event):
     """What an answer has whatever it says.
 
@@ -131,7 +129,7 @@ class AnswerEvent(_Event):
         return copy
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class AnsweredOk(AnswerEvent):
     """The data is here.
 
@@ -146,21 +144,21 @@ class AnsweredOk(AnswerEvent):
     total_pages: int = 1
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class AnsweredPending(AnswerEvent):
     """Lean asks for patience: PENDING, PROCESSING_STARTED, or a refresh that was taken on."""
 
     tag = "answered_pending"
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class AnsweredReconnect(AnswerEvent):
     """The bank wants the user again: RECONNECT_REQUIRED."""
 
     tag = "answered_reconnect"
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class AnsweredRefused(AnswerEvent):
     """Anything that is neither data nor a wait: FAILED, an error envelope, or something leanflow does not know.
 
@@ -185,7 +183,7 @@ class AnsweredRefused(AnswerEvent):
     raw: bytes = attrs.field(default=b"", repr=False)
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class CallBroke(AnswerEvent):
     """No answer came back.
 
@@ -203,7 +201,7 @@ class CallBroke(AnswerEvent):
 # --- Lean's webhooks ---------------------------------------------------------------------------------------------
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class WebhookEvent(_Event):
     """What a webhook has whatever its type.
 
@@ -233,7 +231,7 @@ class WebhookEvent(_Event):
         return "body:" + hashlib.sha256(self.raw).hexdigest()
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class ResultsReady(WebhookEvent):
     """``results.ready``: says nothing about success; the GET decides."""
 
@@ -242,7 +240,7 @@ class ResultsReady(WebhookEvent):
     results_id: str
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class EntityReconnected(WebhookEvent):
     """``entity.reconnected``: the bank let the user in again."""
 
@@ -252,7 +250,7 @@ class EntityReconnected(WebhookEvent):
     reconnect_id: str
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class RefreshUpdated(WebhookEvent):
     """``entity.data.refresh.updated``; FINISHED and OK both mean done."""
 
@@ -264,7 +262,7 @@ class RefreshUpdated(WebhookEvent):
     status: str = ""
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class EntityCreated(WebhookEvent):
     """``entity.created``: the first connection of a customer to a bank."""
 
@@ -274,7 +272,7 @@ class EntityCreated(WebhookEvent):
     customer_id: str | None = None
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class EntityUpdated(WebhookEvent):
     """``entity.updated``: the consent was renewed or revoked; it does not say which."""
 
@@ -284,7 +282,7 @@ class EntityUpdated(WebhookEvent):
     customer_id: str | None = None
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class ConsentUpdated(WebhookEvent):
     """``consent.status.updated``."""
 
@@ -295,7 +293,7 @@ class ConsentUpdated(WebhookEvent):
     status: str = ""
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class BankAvailability(WebhookEvent):
     """``bank.availability.updated``.
 
@@ -310,7 +308,7 @@ class BankAvailability(WebhookEvent):
     usable: bool = False
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class OtherWebhook(WebhookEvent):
     """Any other type, those that leanflow does not know included."""
 
@@ -320,14 +318,14 @@ class OtherWebhook(WebhookEvent):
 # --- the application ---------------------------------------------------------------------------------------------
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class Prompted(_Event):
     """The application handed the prompt to the user."""
 
     tag = "prompted"
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class Hinted(_Event):
     """The Link SDK called back: a hint, never proof.
 
@@ -344,14 +342,14 @@ class Hinted(_Event):
     secondary_status: str | None = None
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class Cancelled(_Event):
     """The application withdrew the request."""
 
     tag = "cancelled"
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class Renewed(_Event):
     """A successor was made."""
 
@@ -363,7 +361,7 @@ class Renewed(_Event):
 # --- leanflow itself ---------------------------------------------------------------------------------------------
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class ActionDue(_Event):
     """A deadline of the request passed.
 
@@ -376,7 +374,7 @@ class ActionDue(_Event):
     action: str
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class EntityProvedLive(_Event):
     """Another request proved that the bank lets this entity in.
 
@@ -391,7 +389,7 @@ class EntityProvedLive(_Event):
     delay: timedelta = timedelta()
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class BankReturned(_Event):
     """A bank is available again.
 
@@ -404,7 +402,7 @@ class BankReturned(_Event):
     delay: timedelta = timedelta()
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class Nudged(_Event):
     """Something happened to the entity that proves nothing: look soon.
 
@@ -417,7 +415,7 @@ class Nudged(_Event):
     delay: timedelta = timedelta()
 
 
-@_event
+@attrs.frozen(kw_only=True, slots=False)
 class ConsentLost(_Event):
     """A look at the entity showed its consent revoked or past its end."""
 
