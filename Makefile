@@ -7,6 +7,7 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
+TYPED := $(foreach each,benchmarks examples,$(if $(wildcard $(each)/*.py),$(each))) # mypy refuses empty directories
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format types opinion contracts deps coverage torture bench wheel-test setup clean
@@ -31,7 +32,7 @@ format: $(READY) ## mend what can be mended by machine
 	@$(BIN)/ruff format -q .
 
 types: $(READY) ## mypy --strict
-	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary leanflow adapters tests $(TYPED)
 
 opinion: $(READY) ## what basedpyright thinks; not a gate
 	@$(BIN)/basedpyright $(ARGS)
@@ -65,7 +66,7 @@ clean: ## remove what was set up and built
 # pip can install into a directory where Debian forbids it to touch the system (PEP 668), and where venv is missing.
 $(UV):
 	@echo "setting up: uv"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --upgrade --target .tools "uv>=0.9,<1"
+	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --upgrade --target .tools "uv>=0.9,<1"
 
 $(READY): $(UV) pyproject.toml uv.lock
 	@echo "setting up: .venv"
