@@ -133,16 +133,17 @@ class Caller:
 
     async def _adopt(self, request: DataRequest) -> AnswerEvent | None:
         """Return the refresh that Lean is already at work on for this entity, as the answer; None: place one."""
-        call = calls.refreshes(request.entity_id)
+        call = calls.list_refreshes(request.entity_id)
         try:
             answer = await self._send(call)
-            found = parse_refreshes(answer)
         except CallFailed as error:
             return CallBroke(maybe_sent=True, reason=error.reason)  # still unsure
+        try:
+            if not 200 <= answer.status < 300:
+                return parse_answer(call, answer)
+            found = parse_refreshes(answer)
         except MalformedBody as error:
             return _malformed(error, answer, Source.placement)
-        if found is None:
-            return CallBroke(maybe_sent=True, reason=f"the list of refreshes answered HTTP {answer.status}")
         for refresh in found:
             if refresh.status == "PENDING" and refresh.entity_id in (None, request.entity_id):
                 return AnsweredPending(refresh_id=refresh.refresh_id, http_status=answer.status)
@@ -171,13 +172,14 @@ class Caller:
             )
         pages = list(first.pages)
         for number in range(1, first.total_pages):
-            for _ in range(PAGE_TRIES):
-                event = await self._ask(page_call(number))
+            event = await self._ask(page_call(number))
+            for _ in range(PAGE_TRIES - 1):
                 if isinstance(event, AnsweredOk):
-                    pages.extend(attrs.evolve(page, number=number) for page in event.pages)
                     break
-            else:
+                event = await self._ask(page_call(number))
+            if not isinstance(event, AnsweredOk):
                 return event
+            pages.extend(attrs.evolve(page, number=number) for page in event.pages)
         return attrs.evolve(first, pages=tuple(pages))
 
     # calls

@@ -49,6 +49,7 @@ from leanflow.ports import (
     Claimed,
     Clock,
     Created,
+    HistoryEntry,
     OutboxRow,
     Query,
     RandomSource,
@@ -281,11 +282,13 @@ class LeanFlow(Operations):
 
     # placing new requests
 
-    async def _create(self, made: DataRequest, **more: Any) -> Created:
+    async def _create(
+        self, made: DataRequest, renews: str | None = None, renewal: HistoryEntry | None = None
+    ) -> Created:
         """Insert it claimed by this engine, which places it at once: no worker takes it as well."""
         lease_until = await self._store.now() or self._clock.now()
         creation = attrs.evolve(
-            self._creation(made.moved({"call_no": 1}), **more),
+            self._creation(made.moved({"call_no": 1}), renews=renews, renewal=renewal),
             owner=self._owner,
             lease_until=lease_until + self._policy.lease,
         )
@@ -452,16 +455,17 @@ class LeanFlow(Operations):
         """Return Lean's customer id for the application's user: created, or looked up if it was there (409).
 
         Raises:
+            InvalidRequest: `app_user_id` is empty or too long.
             CallFailed: Lean did not answer, or refused; the reason says what.
+            MalformedBody: Lean's answer is no customer.
         """
         self._check()
         answer = await self._transport.send(calls.create_customer(app_user_id))
         if answer.status == 409:
-            answer = await self._transport.send(calls.customer_by_app_user_id(app_user_id))
-        found = parse_customer(answer)
-        if found is None:
+            answer = await self._transport.send(calls.find_customer(app_user_id))
+        if not 200 <= answer.status < 300:
             raise CallFailed(f"Lean answered HTTP {answer.status} for the customer", maybe_sent=True)
-        return found
+        return parse_customer(answer)
 
     async def send(self, call: Call) -> Answer:
         """Send any other call to Lean; builders are in `leanflow.calls`.

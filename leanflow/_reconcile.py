@@ -11,7 +11,7 @@ from leanflow._lean.documents import parse_events_page
 from leanflow._policy import Policy
 from leanflow._request import Scope
 from leanflow._steps import Steps
-from leanflow.errors import CallFailed, InvalidRequest
+from leanflow.errors import CallFailed, InvalidRequest, MalformedBody
 from leanflow.events import WebhookEvent
 from leanflow.ports import Clock, Store, Transport
 
@@ -83,13 +83,12 @@ class Reconciler:
         await self._store.remember(self._scope, _ALIVE, now.isoformat())
 
     async def _page(self, page: int, start: datetime) -> tuple[tuple[WebhookEvent, ...], int]:
-        answer = await self._transport.send(calls.events(page=page, size=PAGE_SIZE, since=start))
-        found = parse_events_page(answer)
-        if found is None:
-            raise CallFailed(f"the Events API answered HTTP {answer.status}", maybe_sent=True)
-        for problem in found.malformed:
-            _log.warning("an event of the Events API cannot be read: %s", problem)
-        return found.events, found.total_pages
+        answer = await self._transport.send(calls.list_events(page=page, size=PAGE_SIZE, start=start))
+        try:
+            return parse_events_page(answer, malformed=_tell)
+        except MalformedBody as error:
+            reason = f"the Events API answered HTTP {answer.status}, not a page of events ({error.path})"
+            raise CallFailed(reason, maybe_sent=True) from error
 
     async def _hear(self, event: WebhookEvent, now: datetime) -> bool:
         if await self._store.seen(self._scope, event.inbox_key):
@@ -104,3 +103,7 @@ class Reconciler:
     async def _time(self, name: str) -> datetime | None:
         text = await self._store.remember(self._scope, name)
         return None if text is None else datetime.fromisoformat(text)
+
+
+def _tell(problem: MalformedBody) -> None:
+    _log.warning("an event of the Events API cannot be read: %s", problem)

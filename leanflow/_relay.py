@@ -202,10 +202,11 @@ class Relay:
         for entity_id, customer_id in customers.items():
             if customer_id is None:
                 continue  # nothing to ask by: the answers to the requests themselves will tell
-            answer = await self._transport.send(calls.entity(customer_id, entity_id))
-            if answer.status >= 400:
+            answer = await self._transport.send(calls.get_entity(customer_id, entity_id))
+            is_lost = consent_lost(answer, self._clock.now())
+            if is_lost is None:
                 raise CallFailed(f"HTTP {answer.status} says nothing about the consent", maybe_sent=True)
-            if consent_lost(answer, self._clock.now()):
+            if is_lost:
                 lost.add(entity_id)
         return lost
 
