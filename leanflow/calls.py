@@ -223,7 +223,8 @@ def data(
     Raises:
         InvalidRequest: names the parameter that is wrong.
     """
-    check_parameters(resource, api, account_id=account_id, params=params, entity_id=entity_id, customer_ip=customer_ip)
+    check_parameters(resource, api, account_id=account_id, params=params, customer_ip=customer_ip)
+    _segment("entity_id", entity_id)
     takes = parameters(resource, api)
     headers = {"customer-ip": customer_ip} if customer_ip else {}
     if resource is Resource.refresh:
