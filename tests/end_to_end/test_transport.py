@@ -6,36 +6,24 @@ import asyncio
 import shutil
 import ssl
 import subprocess
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from leanflow._call import Call
 from leanflow.errors import CallFailed, WrongLoop
+from leanflow.testing import FakeClock
 from leanflow_adapters.http import LeanTransport
 
 CALL = Call(method="GET", path="/data/v2/accounts", query={"entity_id": "e"})
 POST = Call(method="POST", path="/data/v1/accounts", body=b"{}")
-
-
-class HandClock:
-    """A clock moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """Return the present time."""
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        """Pass the time at once."""
-        self.time += timedelta(seconds=seconds)
 
 
 class Lean:
@@ -173,10 +161,10 @@ async def test_fifty_callers_make_one_token_request() -> None:
 
 async def test_a_token_is_renewed_early() -> None:
     """In its last five minutes a token is replaced while calls go on with the old one."""
-    lean, clock = Lean(), HandClock()
+    lean, clock = Lean(), FakeClock()
     async with served(lean) as url, oauth(url, clock=clock) as transport:
         await transport.send(CALL)
-        clock.time += timedelta(seconds=3400)
+        clock.advance(timedelta(seconds=3400))
         await transport.send(CALL)
         await lean.asked_twice.wait()
         await transport.send(CALL)
@@ -188,12 +176,12 @@ async def test_a_token_is_renewed_early() -> None:
 
 async def test_a_customer_token_is_kept_and_renewed_before_ten_minutes_are_left() -> None:
     """`token` asks for the customer's scope once, and again when less than 10 minutes would be left."""
-    lean, clock = Lean(), HandClock()
+    lean, clock = Lean(), FakeClock()
     async with served(lean) as url, oauth(url, clock=clock) as transport:
         assert await transport.token("c-1") == "t1"
         assert await transport.token("c-1") == "t1"
         assert await transport.token("c-2") == "t2"
-        clock.time += timedelta(seconds=3000)
+        clock.advance(timedelta(seconds=3000))
         assert await transport.token("c-1") == "t3"
     assert [form["scope"] for form in lean.forms] == ["customer.c-1", "customer.c-2", "customer.c-1"]
 
@@ -448,6 +436,52 @@ async def test_a_lost_token_request_is_asked_once_more() -> None:
     async with spoken(second) as url, oauth(url) as transport:
         assert await transport.token("c") == "t"
     assert asked == 2
+
+
+async def test_a_token_endpoint_that_loses_every_request_means_that_nothing_was_sent() -> None:
+    """Two lost token requests end it: the call did not leave."""
+    asked = 0
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with spoken(cut) as url, oauth(url) as transport:
+        with pytest.raises(CallFailed, match="asking for a token: the server closed") as caught:
+            await transport.send(CALL)
+    assert not caught.value.maybe_sent
+    assert asked == 2
+
+
+async def test_a_silent_token_endpoint_ends_in_the_timeout() -> None:
+    """The whole of `send` keeps its timeout, the waiting for a token included."""
+    release = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+
+    async with spoken(silent) as url, oauth(url, timeout=0.2, connect_timeout=0.1) as transport:
+        with pytest.raises(CallFailed, match=r"no token within 0\.2 s") as caught:
+            await transport.send(CALL)
+        release.set()
+    assert not caught.value.maybe_sent
+
+
+async def test_a_call_that_a_proxy_refuses_was_not_sent() -> None:
+    """A proxy that will not connect: nothing reached Lean; its error, which shows its credentials, is not passed on."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with spoken(refuse) as proxy, aiohttp.ClientSession(proxy=proxy) as session:
+        transport = old("https://lean.invalid", session=session)
+        with pytest.raises(CallFailed, match="the proxy answered 407") as caught:
+            await transport.send(POST)
+    assert not caught.value.maybe_sent
+    assert "ClientHttpProxyError" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_silent_server_ends_in_the_timeout() -> None:

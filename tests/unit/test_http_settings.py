@@ -7,6 +7,7 @@ import gc
 import logging
 import pickle
 import traceback
+from datetime import timedelta
 
 import aiohttp
 import attrs
@@ -14,6 +15,7 @@ import pytest
 
 from leanflow._call import Call
 from leanflow.errors import CallFailed, InvalidRequest, LeanflowError
+from leanflow_adapters.clock import SystemClock
 from leanflow_adapters.http import LeanTransport
 from leanflow_adapters.http._exchange import Exchange
 from leanflow_adapters.http._hosts import HOSTS
@@ -216,3 +218,12 @@ async def test_an_unused_transport_leaves_nothing_open() -> None:
     """A transport that is never used has nothing to close."""
     LeanTransport(app_token="t")
     gc.collect()
+
+
+async def test_the_system_clock_is_aware_and_passes_nothing_backwards() -> None:
+    """Time is UTC with its zone; a sleep of less than nothing returns."""
+    clock = SystemClock()
+    before = clock.now()
+    await clock.sleep(-1)
+    assert before.utcoffset() == timedelta(0)
+    assert clock.now() >= before

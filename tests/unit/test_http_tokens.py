@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from leanflow._call import Answer
 from leanflow.errors import CallFailed
+from leanflow.testing import FakeClock
 from leanflow_adapters.http._tokens import Reserve, Tokens, parse_token
 
 API = Reserve(renew=timedelta(minutes=5), least=timedelta(seconds=30))
 CUSTOMER = Reserve(renew=timedelta(minutes=20), least=timedelta(minutes=10), strict=True)
-
-
-class HandClock:
-    """A clock moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """Return the present time."""
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        """Pass the time at once."""
-        self.time += timedelta(seconds=seconds)
 
 
 class Endpoint:
@@ -52,9 +38,9 @@ class Endpoint:
 
 
 @pytest.fixture
-def clock() -> HandClock:
+def clock() -> FakeClock:
     """A clock moved by hand."""
-    return HandClock()
+    return FakeClock()
 
 
 async def settle() -> None:
@@ -63,7 +49,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_fifty_waiting_callers_make_one_request(clock: HandClock) -> None:
+async def test_fifty_waiting_callers_make_one_request(clock: FakeClock) -> None:
     """However many callers wait, the endpoint is asked once."""
     endpoint = Endpoint()
     tokens = Tokens(endpoint, clock)
@@ -72,7 +58,7 @@ async def test_fifty_waiting_callers_make_one_request(clock: HandClock) -> None:
     assert endpoint.asked == ["api"]
 
 
-async def test_a_cancelled_caller_does_not_take_the_token_from_the_others(clock: HandClock) -> None:
+async def test_a_cancelled_caller_does_not_take_the_token_from_the_others(clock: FakeClock) -> None:
     """The request for a token outlives the caller who started it."""
     endpoint = Endpoint()
     endpoint.gate.clear()
@@ -87,7 +73,7 @@ async def test_a_cancelled_caller_does_not_take_the_token_from_the_others(clock:
     assert endpoint.asked == ["api"]
 
 
-async def test_a_failure_reaches_every_waiting_caller_as_its_own_error(clock: HandClock) -> None:
+async def test_a_failure_reaches_every_waiting_caller_as_its_own_error(clock: FakeClock) -> None:
     """Each waiting caller gets an error of its own, and the next one asks again."""
     endpoint = Endpoint()
     endpoint.error = CallFailed("down", maybe_sent=True)
@@ -99,12 +85,12 @@ async def test_a_failure_reaches_every_waiting_caller_as_its_own_error(clock: Ha
     assert (await tokens.get("api", API)).reveal() == "t2"
 
 
-async def test_an_early_renewal_holds_up_nobody(clock: HandClock) -> None:
+async def test_an_early_renewal_holds_up_nobody(clock: FakeClock) -> None:
     """With little life left the old token is still handed out while a new one is asked for."""
     endpoint = Endpoint()
     tokens = Tokens(endpoint, clock)
     await tokens.get("api", API)
-    clock.time += timedelta(seconds=3599 - 299)
+    clock.advance(timedelta(seconds=3599 - 299))
     endpoint.gate.clear()
     assert (await tokens.get("api", API)).reveal() == "t1"
     await settle()
@@ -115,66 +101,66 @@ async def test_an_early_renewal_holds_up_nobody(clock: HandClock) -> None:
     assert len(endpoint.asked) == 2
 
 
-async def test_an_outage_of_the_endpoint_is_survived_while_the_token_lives(clock: HandClock) -> None:
+async def test_an_outage_of_the_endpoint_is_survived_while_the_token_lives(clock: FakeClock) -> None:
     """A failing early renewal leaves the old token in use until its last seconds."""
     endpoint = Endpoint()
     tokens = Tokens(endpoint, clock)
     await tokens.get("api", API)
     endpoint.error = CallFailed("down", maybe_sent=False)
-    clock.time += timedelta(seconds=3599 - 31)
+    clock.advance(timedelta(seconds=3599 - 31))
     assert (await tokens.get("api", API)).reveal() == "t1"
     await settle()
-    clock.time += timedelta(seconds=1)
+    clock.advance(timedelta(seconds=1))
     with pytest.raises(CallFailed):
         await tokens.get("api", API)
 
 
-async def test_a_token_is_not_renewed_before_its_time(clock: HandClock) -> None:
+async def test_a_token_is_not_renewed_before_its_time(clock: FakeClock) -> None:
     """One token serves for its life but the last five minutes."""
     endpoint = Endpoint()
     tokens = Tokens(endpoint, clock)
     await tokens.get("api", API)
-    clock.time += timedelta(seconds=3599 - 301)
+    clock.advance(timedelta(seconds=3599 - 301))
     await tokens.get("api", API)
     await settle()
     assert len(endpoint.asked) == 1
 
 
-async def test_a_short_lived_token_is_used_for_most_of_its_life(clock: HandClock) -> None:
+async def test_a_short_lived_token_is_used_for_most_of_its_life(clock: FakeClock) -> None:
     """A token that lives a minute is renewed in its last quarter, not at each call."""
     endpoint = Endpoint(life=60)
     tokens = Tokens(endpoint, clock)
     await tokens.get("api", API)
-    clock.time += timedelta(seconds=44)
+    clock.advance(timedelta(seconds=44))
     await tokens.get("api", API)
     await settle()
     assert len(endpoint.asked) == 1
-    clock.time += timedelta(seconds=2)
+    clock.advance(timedelta(seconds=2))
     await tokens.get("api", API)
     await settle()
     assert len(endpoint.asked) == 2
 
 
-async def test_a_customer_token_is_never_handed_out_with_ten_minutes_left(clock: HandClock) -> None:
+async def test_a_customer_token_is_never_handed_out_with_ten_minutes_left(clock: FakeClock) -> None:
     """At ten minutes left a new one is waited for; a second more and the old one is still good."""
     endpoint = Endpoint()
     tokens = Tokens(endpoint, clock)
     await tokens.get("customer.c", CUSTOMER)
     endpoint.gate.clear()
-    clock.time += timedelta(seconds=3599 - 601)
+    clock.advance(timedelta(seconds=3599 - 601))
     assert (await tokens.get("customer.c", CUSTOMER)).reveal() == "t1"
-    clock.time += timedelta(seconds=1)
+    clock.advance(timedelta(seconds=1))
     endpoint.gate.set()
     assert (await tokens.get("customer.c", CUSTOMER)).reveal() == "t2"
 
 
-async def test_a_fresh_customer_token_that_is_too_short_is_an_error(clock: HandClock) -> None:
+async def test_a_fresh_customer_token_that_is_too_short_is_an_error(clock: FakeClock) -> None:
     """A token the SDK would refuse is not handed out, however fresh it is."""
     with pytest.raises(CallFailed, match="600 s are needed"):
         await Tokens(Endpoint(life=600), clock).get("customer.c", CUSTOMER)
 
 
-async def test_a_refused_token_is_replaced_once(clock: HandClock) -> None:
+async def test_a_refused_token_is_replaced_once(clock: FakeClock) -> None:
     """Late complaints about an old token do not cost the new one."""
     endpoint = Endpoint()
     tokens = Tokens(endpoint, clock)
@@ -186,7 +172,7 @@ async def test_a_refused_token_is_replaced_once(clock: HandClock) -> None:
     assert len(endpoint.asked) == 2
 
 
-async def test_the_tokens_of_many_customers_do_not_pile_up(clock: HandClock) -> None:
+async def test_the_tokens_of_many_customers_do_not_pile_up(clock: FakeClock) -> None:
     """At most 1024 tokens are kept; the newest ones stay."""
     endpoint = Endpoint()
     tokens = Tokens(endpoint, clock)
@@ -198,7 +184,7 @@ async def test_the_tokens_of_many_customers_do_not_pile_up(clock: HandClock) -> 
     assert len(endpoint.asked) == 1101
 
 
-async def test_closing_tells_those_who_wait(clock: HandClock) -> None:
+async def test_closing_tells_those_who_wait(clock: FakeClock) -> None:
     """Who waits for a token when the transport is closed gets an error, not a cancellation."""
     endpoint = Endpoint()
     endpoint.gate.clear()
