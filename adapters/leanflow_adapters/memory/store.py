@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from leanflow._request import DataRequest, IdKind, Scope, State
-from leanflow.errors import InvalidRequest, NotStarted, StoreUnavailable
+from leanflow.errors import InvalidRequest, NotStarted
 from leanflow.events import Page
 from leanflow.ports import (
     WAKE,
@@ -58,11 +58,10 @@ class MemoryStore:
         """Open.
 
         Raises:
-            StoreUnavailable: it is open already.
+            InvalidRequest: it is open already.
         """
         if self._is_open:
-            reason = "this store is open already"
-            raise StoreUnavailable(reason)
+            raise InvalidRequest("store", "it is open already; open it once, or ask `is_open`")
         self._is_open = True
 
     async def aclose(self) -> None:
