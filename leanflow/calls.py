@@ -148,27 +148,36 @@ def check_parameters(
         InvalidRequest: names the parameter and what is wrong with it.
     """
     takes = parameters(resource, api)
-    if takes.needs_account:
-        if account_id is None:
-            raise InvalidRequest("account_id", f"{resource.value} is asked for per account; give the account's id")
-        _segment("account_id", account_id)
-    elif account_id is not None:
-        raise InvalidRequest("account_id", f"{resource.value} takes none in {api}")
+    _check_account(resource, api, account_id, needed=takes.needs_account)
     if entity_id is not None:
         _segment("entity_id", entity_id)
     if customer_ip is not None:
         _check_ip(customer_ip)
-    for name, value in params.items():
-        if name not in takes.optional:
-            known = ", ".join(sorted(takes.optional)) or "none"
-            raise InvalidRequest(str(name), f"{resource.value} does not take it in {api}; it takes {known}")
-        if not isinstance(value, str):
-            raise InvalidRequest(name, f"must be text, is {type(value).__name__}")
+    _check_names(resource, api, params, takes.optional)
     if params.get("async", "false") not in _FLAGS:
         raise InvalidRequest("async", f"must be {' or '.join(_FLAGS)}")
     if "data_types" in params and not all(part.strip() for part in params["data_types"].split(",")):
         raise InvalidRequest("data_types", "must be names separated by commas")
     _check_dates(params)
+
+
+def _check_account(resource: Resource, api: str, account_id: str | None, *, needed: bool) -> None:
+    if not needed:
+        if account_id is not None:
+            raise InvalidRequest("account_id", f"{resource.value} takes none in {api}")
+    elif account_id is None:
+        raise InvalidRequest("account_id", f"{resource.value} is asked for per account; give the account's id")
+    else:
+        _segment("account_id", account_id)
+
+
+def _check_names(resource: Resource, api: str, params: Mapping[str, str], optional: frozenset[str]) -> None:
+    for name, value in params.items():
+        if name not in optional:
+            known = ", ".join(sorted(optional)) or "none"
+            raise InvalidRequest(str(name), f"{resource.value} does not take it in {api}; it takes {known}")
+        if not isinstance(value, str):
+            raise InvalidRequest(name, f"must be text, is {type(value).__name__}")
 
 
 def _check_dates(params: Mapping[str, str]) -> None:

@@ -7,8 +7,8 @@ Wrong shapes, and what becomes of them:
 
 * No JSON object at all (HTML, cut short, empty, a list): `AnsweredRefused` with code ``NOT_JSON``, the bytes kept. Lean
   did not speak; something in between did.
-* HTTP 2xx, an object, and `status`, an id, the data or its page count of the wrong type: `MalformedBody`, which names the
-  place. Acting on half of such an answer would be guessing.
+* HTTP 2xx, an object, and `status`, an id, the data or its page count of the wrong type: `MalformedBody`, which names
+  the place. Acting on half of such an answer would be guessing.
 * HTTP 4xx or 5xx, an object, anything in it of the wrong type: still `AnsweredRefused`. A refusal must not get lost
   because a gateway words it in its own way (``{"status": 503, "error": …}``).
 * Words for people (`message`, `status_additional_info`, times) of the wrong type: left out.
@@ -102,7 +102,7 @@ def parse_answer(call: Call, answer: Answer) -> AnswerOutcome:
     Returns:
         `AnsweredOk` with the one page that this answer is; `AnsweredPending`; `AnsweredReconnect`, which always has a
         reconnect id; or `AnsweredRefused`. Codes of leanflow's own: ``NOT_JSON``; ``OK_WITHOUT_DATA``;
-        ``RECONNECT_REQUIRED_WITHOUT_ID``; and ``HTTP_<status>`` for an HTTP error that names no code, or claims success.
+        ``RECONNECT_REQUIRED_WITHOUT_ID``; and ``HTTP_<status>`` for an HTTP error that names no code or claims success.
 
     Raises:
         MalformedBody: Lean's own envelope has something of the wrong type that would have to be acted on.

@@ -161,7 +161,7 @@ def _scan_object(text: str, name: str) -> tuple[dict[str, Any], list[tuple[Any, 
             key, at = _DECODER.raw_decode(text, at)
             at = _skip(text, _expect(text, _skip(text, at), ":"))
             if key == name and text[at] == "[":
-                items, at = _scan_array(text, at, name)
+                items, at = _scan_array(text, at)
                 members.append((key, None))
             else:
                 value, at = _read(text, at)
@@ -180,7 +180,7 @@ def _scan_object(text: str, name: str) -> tuple[dict[str, Any], list[tuple[Any, 
     return others, items
 
 
-def _scan_array(text: str, at: int, name: str) -> tuple[list[tuple[Any, bytes]], int]:
+def _scan_array(text: str, at: int) -> tuple[list[tuple[Any, bytes]], int]:
     items: list[tuple[Any, bytes]] = []
     at = _skip(text, at + 1)
     if text[at] == "]":

@@ -174,8 +174,8 @@ def parse_events_page(
 ) -> tuple[tuple[Webhook, ...], int]:
     """Return the webhooks that one page of the Events API tells of, and how many pages there are.
 
-    The events are in Lean's order. Each has its own text as `raw`, and the key of its webhook if it has an event id. One
-    that cannot be read is left out, because it must not hold up the others.
+    The events are in Lean's order. Each has its own text as `raw`, and the key of its webhook if it has an event id.
+    One that cannot be read is left out, because it must not hold up the others.
 
     Args:
         answer: of the Events API.
@@ -190,9 +190,7 @@ def parse_events_page(
     for index, (item, raw) in enumerate(items):
         place = f"$.data[{index}]"
         try:
-            if type(item) is not dict:
-                raise MalformedBody("$", "an object")
-            events.append(event_of(item, raw))
+            events.append(event_of(_checked_object(item), raw))
         except MalformedBody as problem:
             if malformed is not None:
                 malformed(MalformedBody(place + problem.path[1:], problem.expected))
@@ -247,10 +245,13 @@ def _check_success(answer: Answer) -> None:
 
 def _object(answer: Answer) -> dict[str, Any]:
     _check_success(answer)
-    body = json_loads(answer.body)
-    if type(body) is not dict:
+    return _checked_object(json_loads(answer.body))
+
+
+def _checked_object(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
         raise MalformedBody("$", "an object")
-    return body
+    return value
 
 
 def _structure(body: Any, cls: type[_T], path: str = "$") -> _T:
@@ -270,7 +271,7 @@ class _WrongTypeError(Exception):
 
 
 def _first_problem(fault: Exception, path: str) -> MalformedBody:
-    from cattrs import transform_error
+    from cattrs import transform_error  # noqa: PLC0415  (its import is slow: only where it is needed)
 
     described = transform_error(fault, path=path, format_exception=_describe)
     expected, _, place = described[0].rpartition(" @ ")
@@ -288,8 +289,8 @@ def _describe(fault: BaseException, _wanted: type | None) -> str:
 @functools.cache
 def _converter() -> cattrs.Converter:
     """Return the one converter; building it generates code, so it is built once and when first needed."""
-    import cattrs
-    from cattrs.gen import make_dict_structure_fn
+    import cattrs  # noqa: PLC0415  (its import is slow: only where it is needed)
+    from cattrs.gen import make_dict_structure_fn  # noqa: PLC0415  (the same)
 
     converter = cattrs.Converter(detailed_validation=True)
 

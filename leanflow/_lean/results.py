@@ -88,11 +88,15 @@ def parse_page(resource: Resource, page: Page) -> tuple[dict[str, Any], ...]:
             return (data,)
         if _says_empty(data):
             return ()
+    return _objects(items, f"{path}.{name}")
+
+
+def _objects(items: Any, path: str) -> tuple[dict[str, Any], ...]:
     if type(items) is not list:
-        raise MalformedBody(f"{path}.{name}", "a list")
+        raise MalformedBody(path, "a list")
     for index, item in enumerate(items):
         if type(item) is not dict:
-            raise MalformedBody(f"{path}.{name}[{index}]", "an object")
+            raise MalformedBody(f"{path}[{index}]", "an object")
     return tuple(items)
 
 

@@ -1,8 +1,8 @@
 """What Lean's webhooks say (Lean docs, Webhooks).
 
 Types are matched whole: one of those to be passed over contains another's name. A type that is not known is a value.
-Ids that leanflow acts on must be strings; what is only for people to read (``message``, ``timestamp``) is taken if it is
-right and left out if it is not, because a webhook must not be lost for it.
+Ids that leanflow acts on must be strings; what is only for people to read (``message``, ``timestamp``) is taken if it
+is right and left out if it is not, because a webhook must not be lost for it.
 """
 
 from __future__ import annotations

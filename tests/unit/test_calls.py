@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -244,7 +245,7 @@ def test_dates_are_for_transactions(params: dict[str, str]) -> None:
 @pytest.mark.parametrize("value", ["", ".", "..", "a\nb", "\ud800", "x" * 256, 5, None])
 def test_an_id_that_would_bend_the_path_is_refused(value: Any) -> None:
     """Quoting leaves dots alone, and dots climb."""
-    builders = (
+    builders: tuple[Callable[[], Call], ...] = (
         lambda: calls.data(Resource.accounts, value),
         lambda: calls.data(Resource.balances, "e-1", account_id=value),
         lambda: calls.get_results(value),
@@ -271,13 +272,14 @@ def test_path_segments_are_quoted() -> None:
 @pytest.mark.parametrize(("page", "size", "name"), [(-1, 50, "page"), (0, 0, "size"), (0, 101, "size")])
 def test_pages_have_leans_bounds(page: int, size: int, name: str) -> None:
     """Sizes from 1 to 100, pages from 0."""
-    for build in (
+    builders: tuple[Callable[[], Call], ...] = (
         lambda: calls.data(Resource.accounts, "e", page=page, size=size),
         lambda: calls.get_results("r", page=page, size=size),
         lambda: calls.list_events(page=page, size=size),
         lambda: calls.list_customers(page=page, size=size),
         lambda: calls.list_refreshes("e", page=page, size=size),
-    ):
+    )
+    for build in builders:
         with pytest.raises(InvalidRequest) as caught:
             build()
         assert caught.value.parameter == name
@@ -342,7 +344,9 @@ def test_bodies_of_the_other_calls() -> None:
             calls.create_customer(wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("start", "end"), [("2025-03-31", "2025-03-01"), ("2025-3-1", "2025-03-31"), ("2025-03-01", "")])
+@pytest.mark.parametrize(
+    ("start", "end"), [("2025-03-31", "2025-03-01"), ("2025-3-1", "2025-03-31"), ("2025-03-01", "")]
+)
 def test_entities_are_listed_between_two_days(start: str, end: str) -> None:
     """Both must be days, in order."""
     with pytest.raises(InvalidRequest):
@@ -351,7 +355,9 @@ def test_entities_are_listed_between_two_days(start: str, end: str) -> None:
 
 def test_link_connect_keeps_its_password_out_of_reprs() -> None:
     """It is the sandbox's, and still nobody's business."""
-    call = calls.link_connect(app_user_id="u", username="mockbank_user_1", password="hidden-1", permissions=("identity",))
+    call = calls.link_connect(
+        app_user_id="u", username="mockbank_user_1", password="hidden-1", permissions=("identity",)
+    )
     assert (call.method, call.path) == ("POST", "/link/connect")
     assert _body(call) == {
         "bank_id": 1,

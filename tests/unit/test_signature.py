@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import pytest
 
@@ -77,10 +78,10 @@ def test_every_secret_is_compared_even_after_a_match(monkeypatch: pytest.MonkeyP
         lambda s: s[:20] + "\ud800" + s[21:],
         lambda s: s[:20] + "٣" + s[21:],
         lambda s: s[:20] + " " + s[21:],
-        lambda s: "sha512=" + "0" * 128,
+        lambda _: "sha512=" + "0" * 128,
     ],
 )
-def test_a_header_in_any_other_shape_is_refused(change) -> None:  # type: ignore[no-untyped-def]
+def test_a_header_in_any_other_shape_is_refused(change: Callable[[str], str | None]) -> None:
     """No prefix, another prefix, too short, too long, twice, or not hex: False, never an error."""
     assert verify(_RAW, change(sign(_SECRET, _RAW)), [_SECRET]) is False
 

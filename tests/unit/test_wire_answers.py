@@ -245,7 +245,11 @@ def test_pending_without_ids_is_still_pending(call: Call) -> None:
     [
         (
             _V1,
-            {"status": "RECONNECT_REQUIRED", "payload": {"reconnect_id": _RECONNECT, "type": "reconnect"}, "results_id": _RESULTS},
+            {
+                "status": "RECONNECT_REQUIRED",
+                "payload": {"reconnect_id": _RECONNECT, "type": "reconnect"},
+                "results_id": _RESULTS,
+            },
             _RECONNECT,
             _RESULTS,
         ),
@@ -254,7 +258,12 @@ def test_pending_without_ids_is_still_pending(call: Call) -> None:
         (_V2, _envelope(status="RECONNECT_REQUIRED", data=None), _RESULTS, _RESULTS),
         (_V2, _envelope(status="RECONNECT_REQUIRED"), _RESULTS, _RESULTS),
         (_V2, _envelope(status="RECONNECT_REQUIRED", data={"reconnect_id": _RECONNECT}), _RECONNECT, _RESULTS),
-        (_V2, _envelope(status="RECONNECT_REQUIRED", reconnect_id=_RECONNECT, payload={"reconnect_id": "x"}), _RECONNECT, _RESULTS),
+        (
+            _V2,
+            _envelope(status="RECONNECT_REQUIRED", reconnect_id=_RECONNECT, payload={"reconnect_id": "x"}),
+            _RECONNECT,
+            _RESULTS,
+        ),
         (_V2, _envelope(status="RECONNECT_REQUIRED", reconnect_id="", payload={}), _RESULTS, _RESULTS),
         (_GET, _envelope(status="RECONNECT_REQUIRED", data=None), _RESULTS, _RESULTS),
     ],
@@ -272,7 +281,13 @@ def test_the_reconnect_id_is_found_in_each_of_its_places(
 @pytest.mark.parametrize("extra", [{"reconnect_id": _REFRESH}, {}])
 def test_a_refresh_that_wants_the_user_has_one_id_for_both(extra: dict[str, str]) -> None:
     """POST refreshes gives the refresh id a second time; if it does not, the refresh id is it."""
-    body = {"refresh_id": _REFRESH, "status": "RECONNECT_REQUIRED", "message": "m", "timestamp": _TIME, "metadata": None}
+    body = {
+        "refresh_id": _REFRESH,
+        "status": "RECONNECT_REQUIRED",
+        "message": "m",
+        "timestamp": _TIME,
+        "metadata": None,
+    }
     event = parse_answer(_START, _answer(body | extra))
     assert isinstance(event, AnsweredReconnect)
     assert event.reconnect_id == event.refresh_id == _REFRESH
@@ -312,7 +327,11 @@ def _refresh_document(status: str) -> dict[str, Any]:
         "entity_id": _ENTITY,
         "customer_id": "c",
         "status": status,
-        "data_status": {"accounts": "OK", "identity": "FAILED", "account_data": [{"account_id": "a", "balance": "UNSUPPORTED"}]},
+        "data_status": {
+            "accounts": "OK",
+            "identity": "FAILED",
+            "account_data": [{"account_id": "a", "balance": "UNSUPPORTED"}],
+        },
         "created_at": _TIME,
         "updated_at": _TIME,
     }
@@ -523,7 +542,13 @@ def test_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> 
 
 def test_long_and_unstorable_words_are_cut() -> None:
     """Messages go into rows; a code goes into an index."""
-    raw = b'{"status":"' + b"X" * 5000 + b'","message":"' + b"y" * 9000 + b'","status_detail":{"status_additional_info":"a\\u0000\\ud800"}}'
+    raw = (
+        b'{"status":"'
+        + b"X" * 5000
+        + b'","message":"'
+        + b"y" * 9000
+        + b'","status_detail":{"status_additional_info":"a\\u0000\\ud800"}}'
+    )
     event = _refused(_V2, _answer(raw))
     assert len(event.code) == 200
     assert len(event.message) == 2000

@@ -88,7 +88,14 @@ def test_page_counts_must_be_whole_numbers(body: object, path: str) -> None:
 def test_refreshes_are_listed_in_leans_order() -> None:
     """The list is called content, not data; unknown members are passed over."""
     content = [
-        {"refresh_id": "b", "entity_id": "e", "customer_id": "c", "status": "PENDING", "created_at": "2025-09-12T08:41:30.279Z", "new": 1},
+        {
+            "refresh_id": "b",
+            "entity_id": "e",
+            "customer_id": "c",
+            "status": "PENDING",
+            "created_at": "2025-09-12T08:41:30.279Z",
+            "new": 1,
+        },
         {"refresh_id": "a", "entity_id": "e", "status": "FINISHED"},
     ]
     found = parse_refreshes(_answer({"content": content, "page": _PAGE}))
@@ -110,7 +117,7 @@ def test_refreshes_are_listed_in_leans_order() -> None:
     ],
 )
 def test_a_wrong_list_of_refreshes_names_the_place(body: object, path: str) -> None:
-    """cattrs alone would turn 12345 into "12345" and an empty object into an empty list."""
+    """Left to itself, cattrs would turn 12345 into "12345" and an empty object into an empty list."""
     with pytest.raises(MalformedBody) as caught:
         parse_refreshes(_answer(body))
     assert caught.value.path == path
@@ -121,8 +128,14 @@ def test_a_wrong_list_of_refreshes_names_the_place(body: object, path: str) -> N
 
 def test_events_have_the_key_of_their_webhook() -> None:
     """The same event told twice, by webhook and by the Events API, is one."""
-    webhook = b'{"event_id":"ev-1","type":"results.ready","payload":{"id":"r"},"message":"m","timestamp":"2022-08-10T10:18:39.182841Z"}'
-    listed = b'{"payload": {"id": "r"}, "type": "results.ready", "message": "m", "timestamp": "2022-08-10T10:18:39.182841Z", "event_id": "ev-1"}'
+    webhook = (
+        b'{"event_id":"ev-1","type":"results.ready","payload":{"id":"r"},"message":"m",'
+        b'"timestamp":"2022-08-10T10:18:39.182841Z"}'
+    )
+    listed = (
+        b'{"payload": {"id": "r"}, "type": "results.ready", "message": "m", '
+        b'"timestamp": "2022-08-10T10:18:39.182841Z", "event_id": "ev-1"}'
+    )
     events, pages = parse_events_page(_answer(b'{"data": [' + listed + b'], "page": {"number": 0, "total_pages": 46}}'))
     assert pages == 46
     (event,) = events
@@ -231,7 +244,9 @@ def test_an_entity_that_lists_no_consent_shows_no_loss(body: object) -> None:
     assert consent_lost(_answer(body), _NOW) is False
 
 
-@pytest.mark.parametrize(("status", "lost"), [("DELETED", True), ("REMOVED", True), ("ACTIVE", False), ("DISABLED", False)])
+@pytest.mark.parametrize(
+    ("status", "lost"), [("DELETED", True), ("REMOVED", True), ("ACTIVE", False), ("DISABLED", False)]
+)
 def test_a_deleted_entity_has_lost_its_consent(status: str, lost: bool) -> None:
     """Whatever its consents say."""
     assert consent_lost(_answer({"id": "e", "status": status, "consents": [_LIVE]}), _NOW) is lost
@@ -245,7 +260,17 @@ def test_an_http_error_shows_no_loss(status: int, lost: bool | None) -> None:
 
 def test_an_entity_is_read_strictly() -> None:
     """Its id and its consents must be what they must be; permissions are an object here and not looked at."""
-    entity = parse_entity(_answer({"id": "e", "customer_id": "c", "bank_identifier": "B", "permissions": {"identity": True}, "consents": [_LIVE]}))
+    entity = parse_entity(
+        _answer(
+            {
+                "id": "e",
+                "customer_id": "c",
+                "bank_identifier": "B",
+                "permissions": {"identity": True},
+                "consents": [_LIVE],
+            }
+        )
+    )
     assert (entity.id, entity.customer_id, entity.bank_identifier) == ("e", "c", "B")
     assert entity.consents is not None
     assert entity.consents[0].expiration_date_time == _SOON

@@ -54,7 +54,10 @@ def test_items_run_across_all_pages_and_the_pages_are_kept() -> None:
 
 def test_money_is_decimal_with_every_digit() -> None:
     """As Lean wrote it: 0.10 keeps its zero, and seventeen digits stay seventeen."""
-    raw = b'{"data":{"transactions":[{"amount":{"amount":1234567890123456.78}},{"amount":{"amount":-0.10}},{"amount":7}]}}'
+    raw = (
+        b'{"data":{"transactions":'
+        b'[{"amount":{"amount":1234567890123456.78}},{"amount":{"amount":-0.10}},{"amount":7}]}}'
+    )
     (first, second, third) = parse_page(Resource.transactions, _page(raw))
     assert first["amount"]["amount"] == Decimal("1234567890123456.78")
     assert str(second["amount"]["amount"]) == "-0.10"
@@ -81,7 +84,12 @@ def test_a_list_may_be_missing_only_from_a_page_that_says_it_is_empty() -> None:
     """No list is not the same as no items."""
     for page in ({"total_elements": 0}, {"total_elements": 0, "total_pages": 0}):
         assert parse_page(Resource.transactions, _page({"data": {"type": "transactions", "page": page}})) == ()
-    for data in ({"type": "transactions"}, {"page": {"total_elements": 3}}, {"page": {"total_elements": False}}, {"page": 5}):
+    for data in (
+        {"type": "transactions"},
+        {"page": {"total_elements": 3}},
+        {"page": {"total_elements": False}},
+        {"page": 5},
+    ):
         with pytest.raises(MalformedBody) as caught:
             parse_page(Resource.transactions, _page({"data": data}))
         assert caught.value.path == "$.data.transactions"

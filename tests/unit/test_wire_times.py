@@ -96,6 +96,8 @@ def test_http_dates_are_read_in_the_one_form_that_may_be_sent() -> None:
         (None, _SENT, None),
     ],
 )
-def test_retry_after_counts_from_the_answers_own_date(header: str | None, date: str | None, seconds: float | None) -> None:
+def test_retry_after_counts_from_the_answers_own_date(
+    header: str | None, date: str | None, seconds: float | None
+) -> None:
     """Seconds are taken as they are, a date only with the Date header of the same answer."""
     assert parse_retry_after(header, date) == seconds

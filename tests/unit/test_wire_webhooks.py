@@ -44,7 +44,11 @@ _IGNORED = [
 _KNOWN: list[tuple[str, dict[str, Any], type[WebhookEvent]]] = [
     ("results.ready", {"id": "r-1"}, ResultsReady),
     ("entity.reconnected", {"id": "e-1", "reconnect_id": "rc-1"}, EntityReconnected),
-    ("entity.created", {"id": "e-1", "customer_id": "c-1", "permissions": ["identity"], "bank_details": {"name": "B"}}, EntityCreated),
+    (
+        "entity.created",
+        {"id": "e-1", "customer_id": "c-1", "permissions": ["identity"], "bank_details": {"name": "B"}},
+        EntityCreated,
+    ),
     ("entity.updated", {"id": "e-1", "customer_id": "c-1"}, EntityUpdated),
     (
         "entity.data.refresh.updated",
@@ -90,9 +94,15 @@ def test_every_type_has_its_class(kind: str, payload: dict[str, Any], cls: type[
 
 
 @pytest.mark.parametrize(("kind", "payload", "cls"), _KNOWN)
-def test_event_id_timestamp_and_message_are_optional(kind: str, payload: dict[str, Any], cls: type[WebhookEvent]) -> None:
+def test_event_id_timestamp_and_message_are_optional(
+    kind: str, payload: dict[str, Any], cls: type[WebhookEvent]
+) -> None:
     """v1 and the guides lack the id, some KSA examples the time; null and empty count as missing."""
-    for raw in (_raw(kind, payload), _raw(kind, payload, event_id=None, timestamp=None, message=None), _raw(kind, payload, event_id="")):
+    for raw in (
+        _raw(kind, payload),
+        _raw(kind, payload, event_id=None, timestamp=None, message=None),
+        _raw(kind, payload, event_id=""),
+    ):
         event = parse_webhook(raw)
         assert type(event) is cls
         assert (event.event_id, event.timestamp, event.message) == (None, None, None)
@@ -100,7 +110,9 @@ def test_event_id_timestamp_and_message_are_optional(kind: str, payload: dict[st
 
 @pytest.mark.parametrize(("kind", "payload", "cls"), _KNOWN)
 @pytest.mark.parametrize("event_id", [None, _EVENT_ID])
-def test_the_key_is_the_inbox_key(kind: str, payload: dict[str, Any], cls: type[WebhookEvent], event_id: str | None) -> None:
+def test_the_key_is_the_inbox_key(
+    kind: str, payload: dict[str, Any], cls: type[WebhookEvent], event_id: str | None
+) -> None:
     """Lean's event id, else the digest of the bytes; the same as WebhookEvent computes."""
     raw = _raw(kind, payload, event_id=event_id)
     event = parse_webhook(raw)
@@ -143,7 +155,9 @@ def test_ids_are_read_from_where_each_type_has_them() -> None:
     assert (consent.customer_id, consent.entity_id, consent.status) == ("c-1", None, "REVOKED")
 
 
-@pytest.mark.parametrize("kind", [*_IGNORED, "something.new", "Results.Ready", "results.ready ", "xresults.ready", "RESULTS.READY"])
+@pytest.mark.parametrize(
+    "kind", [*_IGNORED, "something.new", "Results.Ready", "results.ready ", "xresults.ready", "RESULTS.READY"]
+)
 @pytest.mark.parametrize("payload", [{"id": "x"}, {}, None, [], "text", 5])
 def test_any_other_type_is_a_value(kind: str, payload: object) -> None:
     """Types are matched whole and exactly; a payload of any shape is taken, because the bytes are kept."""
@@ -171,7 +185,9 @@ def test_a_webhook_without_a_payload_is_a_value_if_its_type_needs_none() -> None
         (None, {"data": True}, False),
     ],
 )
-def test_a_bank_is_usable_only_if_active_and_enabled_for_data(kind: str, active: object, enabled: object, usable: bool) -> None:
+def test_a_bank_is_usable_only_if_active_and_enabled_for_data(
+    kind: str, active: object, enabled: object, usable: bool
+) -> None:
     """Both switches, both spellings of the type; what is missing is off."""
     event = parse_webhook(_raw(kind, {"identifier": "LEANMB1", "availability": {"active": active, "enabled": enabled}}))
     assert isinstance(event, BankAvailability)
@@ -221,12 +237,18 @@ def test_a_bank_without_availability_is_not_usable() -> None:
         (_raw("consent.status.updated", {"status": {}}), "$.payload.status"),
         (_raw("bank.availability.updated", {}), "$.payload.identifier"),
         (_raw("bank.availability.updated", {"identifier": "B", "availability": []}), "$.payload.availability"),
-        (_raw("bank.availability.updated", {"identifier": "B", "availability": {"active": 1}}), "$.payload.availability.active"),
+        (
+            _raw("bank.availability.updated", {"identifier": "B", "availability": {"active": 1}}),
+            "$.payload.availability.active",
+        ),
         (
             _raw("bank.availability.updated", {"identifier": "B", "availability": {"active": {"data": "true"}}}),
             "$.payload.availability.active.data",
         ),
-        (_raw("bank.availability.updated", {"identifier": "B", "availability": {"enabled": {"data": 1}}}), "$.payload.availability.enabled.data"),
+        (
+            _raw("bank.availability.updated", {"identifier": "B", "availability": {"enabled": {"data": 1}}}),
+            "$.payload.availability.enabled.data",
+        ),
         (b'{"type":"x","type":"results.ready"}', "$..type"),
         (b'{"type":"results.ready","payload":{"id":"a","id":"b"}}', "$..id"),
         (b'{"type":"x","payload":{"n":NaN}}', "$"),
