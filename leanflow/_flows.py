@@ -276,9 +276,9 @@ class LeanFlow(Operations):
         if asyncio.get_running_loop() is not self._loop:
             raise WrongLoop
 
-    def _stir(self) -> None:
+    def _stir(self, wakes: bool, announced: bool, due_at: datetime | None) -> None:
         for worker in self._workers:
-            worker.stir()
+            worker.stir(wakes, announced, due_at)
 
     # placing new requests
 
@@ -299,7 +299,7 @@ class LeanFlow(Operations):
         request = created.request
         if created.is_new:
             site("created")
-            self._stir()
+            self._stir(False, True, None)
             claimed = Claimed(
                 request=request,
                 now=self._clock.now(),
@@ -393,8 +393,9 @@ class LeanFlow(Operations):
         deadline = None if seconds is None else self._clock.now() + timedelta(seconds=seconds)
         with self._notifier.listen(request_id) as told:
             while True:
+                # Told: by a commit of this process, whose record is known. Not told: perhaps another process moved it.
+                request = await (self._known(request_id) if told.is_set() else self.get(request_id))
                 told.clear()
-                request = await self.get(request_id)
                 if request.state.is_end or (request.state.needs_user if until is None else request.state in until):
                     return request
                 left = self._policy.poll.total_seconds()
@@ -514,7 +515,7 @@ class LeanFlow(Operations):
         self._check()
         if not await self._store.redeliver(self._scope, key, sink, now=self._clock.now()):
             raise RequestNotFound(f"{key} for {sink}", "announcement that was set aside")
-        self._stir()
+        self._stir(True, True, None)
 
     async def purge(
         self, *, older_than: timedelta | datetime, state: State | Collection[State] | None = None
@@ -585,7 +586,7 @@ class Transaction(Operations):
         return await self._store.confirm(self._scope, change.key, sink)
 
 
-def _nothing() -> None:
+def _nothing(_wakes: bool, _announced: bool, _due_at: datetime | None) -> None:
     """Workers find what a transaction left by polling: it is not committed yet."""
 
 

@@ -86,8 +86,8 @@ class Handlers:
         return register
 
     def _add(self, sink: Sink, function: Function) -> None:
-        if sink.name == WAKE:
-            raise InvalidRequest("name", f"{WAKE!r} is reserved; choose another")
+        if sink.name == WAKE or sink.name.startswith(":"):
+            raise InvalidRequest("name", f"{sink.name!r} is reserved; choose another")
         if sink.name in self._handlers:
             raise InvalidRequest("name", f"a handler named {sink.name!r} is there already; give this one name=…")
         self._handlers[sink.name] = Handler(sink=sink, function=function)

@@ -50,7 +50,7 @@ from leanflow.ports import (
     WakeRow,
 )
 
-__all__ = ["Heard", "Stepped", "Steps", "announcement_of", "creation_history", "dump"]
+__all__ = ["Heard", "Stepped", "Stir", "Steps", "announcement_of", "creation_history", "dump"]
 
 _log = logging.getLogger("leanflow.engine")
 _webhook_log = logging.getLogger("leanflow.webhook")
@@ -66,6 +66,10 @@ _OFFER_AGAIN = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
 _WEBHOOK_TAGS = frozenset({ResultsReady.tag, EntityReconnected.tag, RefreshUpdated.tag})
 _HAS_EARLY = any(triggers & _WEBHOOK_TAGS for triggers in early_triggers(TABLE).values())
+
+
+Stir = Callable[[bool, bool, datetime | None], None]
+"""Told after a commit: whether requests were woken, whether anything was announced, and what is newly due when."""
 
 
 def dump(value: Any) -> str:
@@ -112,13 +116,13 @@ class Steps:
         scope: Scope,
         policy: Policy,
         notifier: Notifier,
-        stirred: Callable[[], None],
+        stir: Stir,
     ) -> None:
         self._store = store
         self._scope = scope
         self._policy = policy
         self._notifier = notifier
-        self._stirred = stirred
+        self._stir = stir
         self._locks = KeyedLocks()
         self._known: OrderedDict[str, DataRequest] = OrderedDict()
         self._owners: OrderedDict[tuple[IdKind, str], tuple[str, ...]] = OrderedDict()
@@ -172,8 +176,8 @@ class Steps:
         self.know(after)
         for kind, value in decision.ids:
             self._owners.pop((kind, value), None)
-        if committed.announced or (after.due_at != request.due_at and after.due_at is not None):
-            self._stirred()
+        due_at = after.due_at if after.due_at != request.due_at else None
+        self._stir(bool(step.wakes), committed.announced > len(step.wakes), due_at)
         if isinstance(decision, Declined):
             _log.info("declined", extra=_extra(request, event, decision))
         elif _log.isEnabledFor(logging.DEBUG):
@@ -284,11 +288,11 @@ class Steps:
             if await self._store.buried(self._scope, *route):
                 _webhook_log.info("for an erased request", extra={"event": event.type})
                 return Heard()
-        committed = await self._store.commit(self._alone(event, route, announce))
+        step = self._alone(event, route, announce)
+        committed = await self._store.commit(step)
         if committed.outcome is Outcome.duplicate:
             return Heard(duplicate=True)
-        if committed.announced:
-            self._stirred()
+        self._stir(bool(step.wakes), committed.announced > len(step.wakes), None)
         if route is None:
             return Heard()
         site("parked")
@@ -381,7 +385,7 @@ class Steps:
         )
         if await self._store.orphan(self._scope, parked.key, (report,)):
             _webhook_log.warning("no request ever owned this event", extra={"event": parked.tag})
-            self._stirred()
+            self._stir(False, True, None)
 
 
 # --- rows --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from leanflow._caller import Caller
 from leanflow._policy import Policy
@@ -18,15 +19,18 @@ from leanflow._request import Scope
 from leanflow._sites import site
 from leanflow._steps import Steps
 from leanflow.errors import CallFailed, LeanflowError, StoreUnavailable
-from leanflow.ports import Claimed, Clock, Store
+from leanflow.ports import WAKE, Claimed, Clock, Store
 
 __all__ = ["Worker"]
 
 _log = logging.getLogger("leanflow.worker")
 
-PARKED = 100
+PARKED_AT_ONCE = 100
 UPKEEP = timedelta(hours=1)
 """How often the inbox is pruned."""
+
+_CLAIM = ":claim"  # names that no sink may have
+_PARKED = ":parked"
 
 
 class Worker:
@@ -53,7 +57,7 @@ class Worker:
         self._clock = clock
         self._policy = policy
         self._owner = owner
-        self._bells: list[asyncio.Event] = []
+        self._bells: dict[str, asyncio.Event] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._helpers: list[asyncio.Task[None]] = []
         self._calls: set[asyncio.Task[None]] = set()
@@ -65,10 +69,25 @@ class Worker:
         """Whether all its loops run."""
         return bool(self._loops) and not any(task.done() for task in (*self._loops, *self._helpers))
 
-    def stir(self) -> None:
-        """Look for work now."""
-        for bell in self._bells:
-            bell.set()
+    def stir(self, wakes: bool, announced: bool, due_at: datetime | None) -> None:
+        """Look for work now, where there is some: for requests that were woken, for sinks, for what is due soon.
+
+        Only a hint: whatever it misses the next poll finds.
+        """
+        if not self._loops:
+            return
+        if wakes:
+            self._bells[WAKE].set()
+        if announced:
+            for sink in self._relay.sinks:
+                if sink != WAKE:
+                    self._bells[sink].set()
+        if due_at is not None:
+            wait = (due_at - self._clock.now()).total_seconds()
+            if wait <= 0:
+                self._bells[_CLAIM].set()
+            elif wait < self._policy.poll.total_seconds():
+                asyncio.get_running_loop().call_later(wait, self._bells[_CLAIM].set)
 
     # one pass, for tick
 
@@ -76,7 +95,7 @@ class Worker:
         """Do all that is due now, once over; return how many things were done."""
         claimed = await self._claim(self._policy.calls)
         await asyncio.gather(*(self._caller.run(one) for one in claimed))
-        offered = await self._steps.offer_due(self._clock.now(), PARKED)
+        offered = await self._steps.offer_due(self._clock.now(), PARKED_AT_ONCE)
         relayed = [await self._relay.relay(sink) for sink in self._relay.sinks]
         return len(claimed) + offered + sum(relayed)
 
@@ -97,9 +116,9 @@ class Worker:
 
     def start(self) -> None:
         """Start the loops."""
-        self._loops = [self._loop("claim", self._claim_some), self._loop("parked", self._offer_some)]
+        self._loops = [self._loop(_CLAIM, self._claim_some), self._loop(_PARKED, self._offer_some)]
         for sink in self._relay.sinks:
-            self._loops.append(self._loop(f"relay {sink}", lambda sink=sink: self._relay.relay(sink)))  # type: ignore[misc]
+            self._loops.append(self._loop(sink, partial(self._relay.relay, sink)))
         self._helpers = [
             asyncio.create_task(self._caller.keep_leases(), name="leanflow leases"),
             asyncio.create_task(self._upkeep(), name="leanflow upkeep"),
@@ -108,7 +127,8 @@ class Worker:
     async def stop(self, wait: float) -> None:
         """Take on nothing new, wait so many seconds for what is in flight, then abandon it to whoever takes it over."""
         self._stopping = True
-        self.stir()
+        for bell in self._bells.values():
+            bell.set()
         working = {*self._calls, *self._loops}
         if working:
             await asyncio.wait(working, timeout=wait)
@@ -120,8 +140,7 @@ class Worker:
         self._loops, self._helpers = [], []
 
     def _loop(self, name: str, work: Callable[[], Awaitable[int]]) -> asyncio.Task[None]:
-        bell = asyncio.Event()
-        self._bells.append(bell)
+        bell = self._bells[name] = asyncio.Event()
         return asyncio.create_task(self._repeat(name, bell, work), name=f"leanflow {name}")
 
     async def _repeat(self, name: str, bell: asyncio.Event, work: Callable[[], Awaitable[int]]) -> None:
@@ -142,28 +161,14 @@ class Worker:
             if not done and not self._stopping:
                 await self._rest(bell, poll)
 
-    async def _rest(self, bell: asyncio.Event, poll: float) -> None:
-        due = await self._next_due()
-        if due is not None:
-            poll = min(poll, max(0.0, due))
+    async def _rest(self, bell: asyncio.Event, seconds: float) -> None:
         ringing = asyncio.ensure_future(bell.wait())
-        sleeping = asyncio.ensure_future(self._clock.sleep(poll))
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
         try:
             await asyncio.wait({ringing, sleeping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ringing.cancel()
             sleeping.cancel()
-
-    async def _next_due(self) -> float | None:
-        """Return the seconds to the next due time after now, if it comes before the poll."""
-        try:
-            due = await self._store.next_due(self._scope)
-        except StoreUnavailable:
-            return None
-        if due is None:
-            return None
-        seconds = (due - (await self._store.now() or self._clock.now())).total_seconds()
-        return seconds if seconds > 0 else None  # what is overdue and was not taken is not ours to take: poll
 
     async def _claim_some(self) -> int:
         free = self._policy.calls - len(self._calls)
@@ -175,10 +180,10 @@ class Worker:
             task = asyncio.create_task(self._caller.run(one))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
-        return len(claimed)
+        return len(claimed) if len(claimed) == free else 0  # fewer: there are no more
 
     async def _offer_some(self) -> int:
-        return await self._steps.offer_due(self._clock.now(), PARKED)
+        return await self._steps.offer_due(self._clock.now(), PARKED_AT_ONCE)
 
     async def _upkeep(self) -> None:
         """Look for lost webhooks after downtime and on schedule; forget what is too old to come back."""

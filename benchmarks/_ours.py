@@ -1,0 +1,82 @@
+"""leanflow set up for measuring: Lean's side is a function in the same process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from leanflow import Answer, Call, LeanFlow, Policy, Resource, State, sign
+from leanflow_adapters.sqlite import SQLiteStore
+
+SECRET = "benchmark"
+OK = json.dumps(
+    {
+        "status": "OK",
+        "results_id": "x",
+        "data": {"accounts": [{"account_id": "a"}], "page": {"number": 0, "size": 50, "total_elements": 1, "total_pages": 1}},
+    }
+).encode()
+
+
+class Lean:
+    """A transport that answers every placement with RECONNECT_REQUIRED and every GET of results with data."""
+
+    def __init__(self) -> None:
+        self.placed = 0
+        self._now = datetime.now(UTC).isoformat()
+
+    async def send(self, call: Call) -> Answer:
+        """Answer."""
+        if "/results/" in call.path:
+            return Answer(status=200, body=OK)
+        self.placed += 1
+        body = {"status": "RECONNECT_REQUIRED", "results_id": f"r{self.placed}", "timestamp": self._now, "data": None}
+        return Answer(status=200, body=json.dumps(body).encode())
+
+    async def token(self, customer_id: str) -> str | None:
+        """None are needed."""
+        del customer_id
+        return None
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+def webhook(number: str, kind: str, **payload: str) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a signed webhook."""
+    raw = json.dumps({"type": kind, "payload": payload, "event_id": number, "message": "", "timestamp": None}).encode()
+    return {"lean-signature": sign(SECRET, raw)}, raw
+
+
+def engine(path: Path, *, workers: int = 1, policy: Policy | None = None) -> LeanFlow:
+    """Return an engine on a SQLite file."""
+    return LeanFlow(
+        store=SQLiteStore(path), transport=Lean(), webhook_secrets=[SECRET], workers=workers, policy=policy or Policy()
+    )
+
+
+async def whole_flow(flows: LeanFlow, number: int) -> None:
+    """Six durable steps: request, RECONNECT_REQUIRED, prompt, entity.reconnected, results.ready, fetch."""
+    request = await flows.request(Resource.accounts, entity_id=f"e{number}")
+    prompt = await flows.prompt(request.id)
+    await flows.receive(
+        *webhook(f"{number}a", "entity.reconnected", id=f"e{number}", reconnect_id=prompt.reconnect_id)
+    )
+    await flows.receive(*webhook(f"{number}b", "results.ready", id=prompt.reconnect_id))
+    final = await flows.wait(request.id, timeout=60)
+    assert final.state is State.fetched
+
+
+async def many(count: int, callers: int, work: Callable[[int], Awaitable[None]]) -> None:
+    """Do `work` for each number below `count`, so many at a time."""
+    import asyncio
+
+    numbers = iter(range(count))
+
+    async def caller() -> None:
+        for number in numbers:
+            await work(number)
+
+    await asyncio.gather(*(caller() for _ in range(callers)))

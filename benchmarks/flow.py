@@ -1,0 +1,78 @@
+"""A whole flow of six durable steps on SQLite FULL, against the floor and a naive peer, interleaved in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks._floor import Floor
+from benchmarks._naive import MOVES, STATES, Naive
+from benchmarks._ours import engine, many, whole_flow
+
+ROUNDS = 3
+FLOWS = {1: 150, 16: 800, 64: 1600}
+BUDGET = {1: None, 16: None, 64: 1.5}
+
+
+async def floor(path: Path, flows: int, callers: int) -> float:
+    """Return seconds per flow of the hand-written minimum."""
+    db = Floor(path)
+
+    async def one(number: int) -> None:
+        for step, state in enumerate(STATES):
+            await db.step(f"{number}-{step}", f"{number:012}", state, 1 if state != "fetched" else None)
+
+    start = time.perf_counter()
+    await many(flows, callers, one)
+    seconds = time.perf_counter() - start
+    db.close()
+    return seconds / flows
+
+
+async def naive(path: Path, flows: int, callers: int) -> float:
+    """Return seconds per flow of the peer."""
+    db = Naive(path)
+    await db.open()
+    triggers = [None, *(str(move["trigger"]) for move in MOVES)]
+
+    async def one(number: int) -> None:
+        for step, trigger in enumerate(triggers):
+            await db.step(f"{number}-{step}", f"{number:012}", trigger)
+
+    start = time.perf_counter()
+    await many(flows, callers, one)
+    seconds = time.perf_counter() - start
+    await db.close()
+    return seconds / flows
+
+
+async def ours(path: Path, flows: int, callers: int) -> float:
+    """Return seconds per flow of leanflow."""
+    async with engine(path) as flows_:
+        start = time.perf_counter()
+        await many(flows, callers, lambda number: whole_flow(flows_, number))
+        return (time.perf_counter() - start) / flows
+
+
+def main() -> None:
+    """Print the ratios."""
+    print("a whole flow of six durable steps, SQLite FULL (microseconds per flow, median of", ROUNDS, "interleaved rounds)")
+    for callers, flows in FLOWS.items():
+        seen: dict[str, list[float]] = {"floor": [], "leanflow": [], "naive": []}
+        for _ in range(ROUNDS):
+            for name, run, count in (("floor", floor, flows), ("leanflow", ours, flows), ("naive", naive, flows // 4)):
+                with TemporaryDirectory() as folder:
+                    seen[name].append(asyncio.run(run(Path(folder) / "flows.db", count, callers)))
+        base, own, peer = (median(seen[name]) for name in ("floor", "leanflow", "naive"))
+        budget = f"budget {BUDGET[callers]} x" if BUDGET[callers] else "no budget"
+        print(
+            f"  {callers:3} callers: floor {base * 1e6:6.0f}  leanflow {own * 1e6:6.0f} = {own / base:.2f} x ({budget})"
+            f"  naive {peer * 1e6:6.0f} = {peer / base:.2f} x"
+        )
+
+
+if __name__ == "__main__":
+    main()
