@@ -38,9 +38,18 @@ class Handlers:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._engines = 0
 
     def __iter__(self) -> Any:
         return iter(self._handlers.values())
+
+    def taken_up(self) -> None:
+        """An engine was entered with these: until it is left, none can be added, because it would not be heard of."""
+        self._engines += 1
+
+    def let_go(self) -> None:
+        """An engine was left."""
+        self._engines -= 1
 
     def __repr__(self) -> str:
         return f"Handlers({', '.join(sorted(self._handlers))})"
@@ -56,13 +65,11 @@ class Handlers:
             name: unique within a deployment; the function's own name if not given.
 
         Raises:
-            InvalidRequest: no such state or resource, or the name is taken.
+            InvalidRequest: no such state or resource, the name is taken, or an engine with these is open already.
         """
         wanted = frozenset(_member(State, s, "states") for s in states) or None
-        one = isinstance(resource, str)
-        resources = None if resource is None else frozenset(
-            _member(Resource, r, "resource") for r in ([resource] if one else resource)  # type: ignore[union-attr, list-item]
-        )
+        named = [resource] if isinstance(resource, str) else list(resource or ())
+        resources = None if resource is None else frozenset(_member(Resource, r, "resource") for r in named)
 
         def register(function: F) -> F:
             self._add(Sink(name=_name(function, name), states=wanted, resources=resources), function)
@@ -74,7 +81,7 @@ class Handlers:
         """Call the decorated function with (event, flows) for webhooks of these types (``*``: all), verified and deduplicated.
 
         Raises:
-            InvalidRequest: no type, or the name is taken.
+            InvalidRequest: no type, the name is taken, or an engine with these is open already.
         """
         if not types or not all(isinstance(t, str) and t for t in types):
             raise InvalidRequest("types", "name at least one webhook type, or '*' for all")
@@ -86,6 +93,8 @@ class Handlers:
         return register
 
     def _add(self, sink: Sink, function: Function) -> None:
+        if self._engines:
+            raise InvalidRequest("name", f"{sink.name!r} comes too late: add handlers before `async with flows`")
         if sink.name == WAKE or sink.name.startswith(":"):
             raise InvalidRequest("name", f"{sink.name!r} is reserved; choose another")
         if sink.name in self._handlers:

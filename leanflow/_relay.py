@@ -113,12 +113,19 @@ class Relay:
     async def _try(self, deliver: Callable[[OutboxRow], Awaitable[None]], row: OutboxRow) -> BaseException | None:
         try:
             await deliver(row)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # we are being stopped
+            return self._raised(row, error)  # what the handler waited for was cancelled: the handler's own failure
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told, counted and tried again
-            _log.warning(
-                "%s raised %s", row.sink, type(error).__name__, exc_info=error, extra={"key": row.key, "tries": row.tries}
-            )
-            return error
+            return self._raised(row, error)
         return None
+
+    def _raised(self, row: OutboxRow, error: BaseException) -> BaseException:
+        facts = {"key": row.key, "tries": row.tries}
+        _log.warning("%s raised %s", row.sink, type(error).__name__, exc_info=error, extra=facts)
+        return error
 
     # handlers and buses
 
@@ -197,7 +204,8 @@ class Relay:
         """
         customers: dict[str, str | None] = {}
         async for request in self._targets(WakeReason.check, wake):
-            customers[request.entity_id] = wake["customer_id"] or request.customer_id or customers.get(request.entity_id)
+            known = wake["customer_id"] or request.customer_id
+            customers[request.entity_id] = known or customers.get(request.entity_id)
         lost = set()
         for entity_id, customer_id in customers.items():
             if customer_id is None:
