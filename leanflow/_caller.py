@@ -83,7 +83,7 @@ class Caller:
             await self._feed(claimed, answered)
             site("after_answer")
         finally:
-            del self._at_work[request.id]
+            self._at_work.pop(request.id, None)  # a second run, after a lost lease, may have been faster
 
     async def _feed(self, claimed: Claimed, answered: AnswerEvent) -> None:
         """Commit the answer; while the store is unavailable try again until the lease is over. The inbox key makes that safe."""

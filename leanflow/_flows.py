@@ -22,7 +22,7 @@ from leanflow._lean.documents import parse_customer
 from leanflow._lean.signature import find_header, verify
 from leanflow._lean.webhooks import parse_webhook
 from leanflow._notify import Notifier
-from leanflow._operations import Operations, Settings
+from leanflow._operations import Operations, Settings, states_of
 from leanflow._policy import Policy
 from leanflow._prompts import ConnectPrompt
 from leanflow._reconcile import Reconciler
@@ -166,6 +166,9 @@ class LeanFlow(Operations):
         self._sets = [handlers] if isinstance(handlers, Handlers) else list(handlers)
         self._buses = {b.name: b for b in ([] if bus is None else bus if isinstance(bus, Iterable) else [bus])}
         self._handlers = collect(self._sets)
+        twice = self._buses.keys() & self._handlers.keys()
+        if twice or WAKE in self._buses:
+            raise InvalidRequest("bus", f"{min(twice, default=WAKE)!r} is the name of another sink; choose another")
         self._workers_wanted = workers
         self._workers: list[Worker] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -198,13 +201,22 @@ class LeanFlow(Operations):
             raise InvalidRequest("flows", "is open already; enter it once")
         self._loop = asyncio.get_running_loop()
         self._handlers = collect(self._sets)
+        for handlers in self._sets:
+            handlers.taken_up()
         try:
             await self._open()
         except BaseException:
-            await self._close_opened()
-            self._loop = None
+            await self._leave()
             raise
         return self
+
+    async def _leave(self) -> None:
+        try:
+            await self._close_opened()
+        finally:
+            for handlers in self._sets:
+                handlers.let_go()
+            self._loop = None
 
     async def _open(self) -> None:
         if not self._store.is_open:
@@ -263,12 +275,14 @@ class LeanFlow(Operations):
         self._keeping.cancel()
         await asyncio.gather(self._keeping, return_exceptions=True)
         self._workers = []
-        await self._close_opened()
-        self._loop = None
+        await self._leave()
 
     async def _close_opened(self) -> None:
         while self._opened:
-            await self._opened.pop().aclose()
+            try:
+                await self._opened.pop().aclose()
+            except Exception:  # one that does not close must not keep the others open
+                _log.exception("closing failed and goes on")
 
     def _check(self) -> None:
         if self._loop is None:
@@ -385,10 +399,12 @@ class LeanFlow(Operations):
             timeout: seconds, or a timedelta, on the engine's clock; None: for ever.
 
         Raises:
+            InvalidRequest: `until` names no state.
             RequestNotFound: there is none.
             TimeoutError: it took longer.
         """
         self._check()
+        wanted = states_of(until, "until")
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = None if seconds is None else self._clock.now() + timedelta(seconds=seconds)
         with self._notifier.listen(request_id) as told:
@@ -396,7 +412,7 @@ class LeanFlow(Operations):
                 # Told: by a commit of this process, whose record is known. Not told: perhaps another process moved it.
                 request = await (self._known(request_id) if told.is_set() else self.get(request_id))
                 told.clear()
-                if request.state.is_end or (request.state.needs_user if until is None else request.state in until):
+                if request.state.is_end or (request.state.needs_user if wanted is None else request.state in wanted):
                     return request
                 left = self._policy.poll.total_seconds()
                 if deadline is not None:
@@ -526,7 +542,7 @@ class LeanFlow(Operations):
             InvalidRequest: a state is no end.
         """
         self._check()
-        states = None if state is None else frozenset({State(state)} if isinstance(state, str) else map(State, state))
+        states = states_of(state)
         if states is not None and not states <= State.ends():
             raise InvalidRequest("state", f"only ended requests are purged: {', '.join(sorted(State.ends()))}")
         now = self._clock.now()

@@ -21,7 +21,7 @@ from leanflow.errors import InvalidRequest, KeyReused, NotInState, RequestNotFou
 from leanflow.events import Cancelled, Event, Hinted, Page, Prompted, Renewed, WebhookEvent, event_to_dict
 from leanflow.ports import Clock, Created, Creation, HistoryEntry, Query, RandomSource, Store, Transport
 
-__all__ = ["Operations", "Settings"]
+__all__ = ["Operations", "Settings", "states_of"]
 
 PAGE_BATCH = 20
 
@@ -190,9 +190,13 @@ class Operations:
         limit: int | None = None,
         after: str | None = None,
     ) -> AsyncIterator[DataRequest]:
-        """Yield requests in order of creation, paged by key: `after` is the id to go on behind."""
+        """Yield requests in order of creation, paged by key: `after` is the id to go on behind.
+
+        Raises:
+            InvalidRequest: `state` names no state.
+        """
         self._check()
-        states = None if state is None else frozenset({State(state)} if isinstance(state, str) else map(State, state))
+        states = states_of(state)
         left = limit
         while left is None or left > 0:
             size = 100 if left is None else min(100, left)
@@ -369,6 +373,20 @@ class Operations:
 
     def _own_key(self, what: str) -> str:
         return f"{what}:{new_id(self._clock.now(), self._settings.dice)}"
+
+
+def states_of(state: State | str | Collection[State | str] | None, parameter: str = "state") -> frozenset[State] | None:
+    """Return one state, or several, as a set; None stays None.
+
+    Raises:
+        InvalidRequest: one is no state.
+    """
+    if state is None:
+        return None
+    try:
+        return frozenset(map(State, [state] if isinstance(state, str) else state))
+    except ValueError:
+        raise InvalidRequest(parameter, f"must be of {', '.join(State)}") from None
 
 
 def _why(stepped: Stepped) -> str:

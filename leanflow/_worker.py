@@ -129,9 +129,13 @@ class Worker:
         self._stopping = True
         for bell in self._bells.values():
             bell.set()
-        working = {*self._calls, *self._loops}
-        if working:
-            await asyncio.wait(working, timeout=wait)
+        try:
+            async with asyncio.timeout(wait):
+                await asyncio.gather(*self._loops, return_exceptions=True)
+                while self._calls:  # the last claim may have started some while its loop ended
+                    await asyncio.wait(self._calls)
+        except TimeoutError:
+            _log.warning("%d calls are left to whoever takes them over", len(self._calls))
         # What a finished call has to say is stored by then; what is cut off here is found again when its lease ends.
         remaining = {*self._calls, *self._loops, *self._helpers}
         for task in remaining:
@@ -152,12 +156,10 @@ class Worker:
                 done = await work()
             except StoreUnavailable as error:
                 _log.warning("%s: the store is unavailable: %s", name, error.reason)
-                await self._clock.sleep(poll)
-                continue
+                done = 0
             except Exception:
                 _log.exception("%s failed and goes on", name)
-                await self._clock.sleep(poll)
-                continue
+                done = 0
             if not done and not self._stopping:
                 await self._rest(bell, poll)
 
@@ -171,16 +173,24 @@ class Worker:
             sleeping.cancel()
 
     async def _claim_some(self) -> int:
+        if self._stopping:
+            return 0
         free = self._policy.calls - len(self._calls)
         if free <= 0:
             await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
             return 1
         claimed = await self._claim(free)
         for one in claimed:
-            task = asyncio.create_task(self._caller.run(one))
+            task = asyncio.create_task(self._call(one))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
         return len(claimed) if len(claimed) == free else 0  # fewer: there are no more
+
+    async def _call(self, claimed: Claimed) -> None:
+        try:
+            await self._caller.run(claimed)
+        except Exception:
+            _log.exception("a call failed in a way of its own", extra={"request_id": claimed.request.id})
 
     async def _offer_some(self) -> int:
         return await self._steps.offer_due(self._clock.now(), PARKED_AT_ONCE)
