@@ -1,0 +1,335 @@
+"""Faults of the API on demand, the log, and the control commands."""
+
+from __future__ import annotations
+
+import json
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from leanflow._call import Call
+from leanflow.errors import InvalidRequest
+from leanflow.mockbank import COMMANDS, Exchange, Fault, Mockbank, control
+
+
+class Lean:
+    """A client of a Mockbank in the same process, on a time that the test sets."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.bank = Mockbank(**settings)
+        self.now = self.bank.now
+
+    def later(self, **span: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**span)
+
+    def exchange(self, method: str, path: str, body: object = None, **query: str) -> Exchange:
+        """Send one call with ``lean-app-token``."""
+        raw = None if body is None else json.dumps(body).encode()
+        headers = {"lean-app-token": self.bank.app}
+        return self.bank.handle(Call(method=method, path=path, query=query, headers=headers, body=raw), self.now)
+
+    def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
+        """Send one call; return HTTP status and parsed body, numbers exact."""
+        answer = self.exchange(method, path, body, **query).answer
+        assert answer is not None
+        return answer.status, json.loads(answer.body, parse_float=Decimal)
+
+    def accounts(self, entity_id: str, **query: str) -> Any:
+        """Make the usual v2 data call."""
+        return self.ask("GET", "/data/v2/accounts", entity_id=entity_id, **query)[1]
+
+    def webhooks(self, status: int | None = 200) -> list[dict[str, Any]]:
+        """Take all webhooks that are due, answering them with a status; return their bodies."""
+        taken = []
+        while due := self.bank.deliveries_due(self.now):
+            for delivery in due:
+                taken.append(json.loads(delivery.body))
+                self.bank.delivered(delivery.id, status, self.now)
+        return taken
+
+
+@pytest.fixture
+def lean() -> Lean:
+    return Lean()
+
+
+def body_of(exchange: Exchange) -> bytes:
+    """Return the answer's bytes."""
+    assert exchange.answer is not None
+    return exchange.answer.body
+
+
+@pytest.mark.parametrize("code", ["BANK_ISSUE", "LEAN_ERROR", "LOGGED_IN_ELSEWHERE", "SOMETHING_UNKNOWN"])
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_any_code_can_be_had(lean: Lean, api: str, code: str) -> None:
+    """FAILED with any granular code, under 200; in v2 without `data`."""
+    entity = lean.bank.connect()
+    lean.bank.fault(Fault.failed(code, "words for the user"))
+    if api == "v1":
+        http, said = lean.ask("POST", "/data/v1/accounts", {"entity_id": entity})
+        assert said["payload"] is None
+    else:
+        http, said = lean.ask("GET", "/data/v2/accounts", entity_id=entity)
+        assert "data" not in said
+    assert (http, said["status"]) == (200, "FAILED")
+    assert said["status_detail"] == {"granular_status_code": code, "status_additional_info": "words for the user"}
+
+
+def test_faults_strike_as_often_as_asked(lean: Lean) -> None:
+    """Once, n times, after some calls, or until cleared."""
+    entity = lean.bank.connect()
+
+    def run(calls: int) -> str:
+        return "".join("F" if lean.accounts(entity)["status"] == "FAILED" else "." for _ in range(calls))
+
+    lean.bank.fault(Fault.failed())
+    assert run(3) == "F.."
+    lean.bank.fault(Fault.failed(times=2))
+    assert run(3) == "FF."
+    lean.bank.fault(Fault.failed(skip=1))
+    assert run(3) == ".F."
+    lean.bank.fault(Fault.failed(times=None))
+    assert run(5) == "FFFFF"
+    assert len(lean.bank.faults()) == 1
+    lean.bank.clear_faults()
+    assert run(2) == ".."
+
+
+def test_faults_can_be_aimed(lean: Lean) -> None:
+    """At an entity, a bank, a resource, a path or a kind of call; the others go through."""
+    here, there = lean.bank.connect("a", bank="LEANMB1"), lean.bank.connect("b", bank="MOCK_UAE")
+    for aim in ({"entity_id": here}, {"bank": "LEANMB1"}):
+        lean.bank.fault(Fault.failed(times=None, **aim))
+        assert lean.accounts(there)["status"] == "OK"
+        assert lean.accounts(here)["status"] == "FAILED"
+        lean.bank.clear_faults()
+    lean.bank.fault(Fault.failed(times=None, resource="identity"))
+    assert lean.accounts(here)["status"] == "OK"
+    assert lean.ask("GET", "/data/v2/identity", entity_id=here)[1]["status"] == "FAILED"
+    lean.bank.clear_faults()
+    lean.bank.fault(Fault.http(503, on="banks"))
+    assert lean.accounts(here)["status"] == "OK"
+    assert lean.ask("GET", "/banks/v1")[0] == 503
+    lean.bank.fault(Fault.http(503, path="/identity"))
+    assert lean.accounts(here)["status"] == "OK"
+    assert lean.ask("GET", "/data/v2/identity", entity_id=here)[0] == 503
+
+
+def test_http_errors_come_in_leans_envelope(lean: Lean) -> None:
+    """Any status, with `Retry-After` if wanted, and nothing happens at Lean."""
+    entity = lean.bank.connect()
+    lean.bank.fault(Fault.http(429, retry_after=7))
+    exchange = lean.exchange("GET", "/data/v2/accounts", entity_id=entity)
+    assert exchange.answer is not None
+    assert (exchange.answer.status, exchange.answer.headers["retry-after"]) == (429, "7")
+    assert json.loads(exchange.answer.body)["status"] == "RATE_LIMIT_EXCEEDED"
+    lean.bank.fault(Fault.http(429))
+    assert "retry-after" not in (lean.exchange("GET", "/data/v2/accounts", entity_id=entity).answer or exchange.answer).headers
+    lean.bank.fault(Fault.http(500))
+    assert lean.accounts(entity)["status"] == "INTERNAL_SERVER_ERROR"
+    lean.bank.fault(Fault.http(408, "TIMEOUT"))
+    assert lean.accounts(entity)["status"] == "TIMEOUT"
+
+
+def test_bodies_can_be_spoilt(lean: Lean) -> None:
+    """HTML instead of JSON, half the JSON, an unknown status, fields missing, fields too many."""
+    entity = lean.bank.connect()
+    path = "/data/v2/accounts"
+    lean.bank.fault(Fault.html(503))
+    page = lean.exchange("GET", path, entity_id=entity)
+    assert page.answer is not None
+    assert (page.answer.status, page.answer.headers["content-type"]) == (503, "text/html")
+    whole = body_of(lean.exchange("GET", path, entity_id=entity))
+    lean.bank.fault(Fault.truncated())
+    half = body_of(lean.exchange("GET", path, entity_id=entity))
+    assert abs(len(half) - len(whole) // 2) <= 1
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(half)
+    lean.bank.fault(Fault.status("MOON_PHASE"))
+    assert lean.accounts(entity)["status"] == "MOON_PHASE"
+    lean.bank.fault(Fault.missing("timestamp", "message"))
+    assert not {"timestamp", "message"} & set(lean.accounts(entity))
+    lean.bank.fault(Fault.extra({"novelty": {"amount": Decimal("1.10")}}))
+    assert lean.accounts(entity)["novelty"] == {"amount": Decimal("1.10")}
+
+
+def test_connections_can_be_cut(lean: Lean) -> None:
+    """`cut` loses the answer of a call that was handled, `refuse` the call itself."""
+    lean.bank.fault(Fault.cut(on="customers"))
+    assert lean.exchange("POST", "/customers/v1/", {"app_user_id": "u"}).answer is None
+    assert lean.ask("POST", "/customers/v1/", {"app_user_id": "u"})[0] == 409
+    lean.bank.fault(Fault.refuse(on="customers"))
+    assert lean.exchange("POST", "/customers/v1/", {"app_user_id": "v"}).answer is None
+    assert lean.ask("POST", "/customers/v1/", {"app_user_id": "v"})[0] == 200
+    lean.bank.fault(Fault.cut(after=10))
+    assert lean.exchange("GET", "/banks/v1").cut_after == 10
+
+
+def test_duplicates_come_in_two_shapes(lean: Lean) -> None:
+    """429 at the top level, or FAILED with the granular code under 200."""
+    entity = lean.bank.connect()
+    lean.bank.fault(Fault.duplicated())
+    http, said = lean.ask("GET", "/data/v2/accounts", entity_id=entity)
+    assert (http, said["status"]) == (429, "DUPLICATED_REQUEST")
+    lean.bank.fault(Fault.duplicated(enveloped=True))
+    http, said = lean.ask("GET", "/data/v2/accounts", entity_id=entity)
+    assert (http, said["status_detail"]["granular_status_code"]) == (200, "DUPLICATED_REQUEST")
+
+
+def test_results_can_be_unknown_at_first(lean: Lean) -> None:
+    """404 for the first n GETs, then the data; a fault of the data waits until there is data."""
+    entity = lean.bank.connect()
+    lean.bank.expire_session(entity)
+    asked = lean.accounts(entity)["results_id"]
+    path = f"/data/v2/results/{asked}"
+    lean.bank.fault(Fault.failed("BANK_ISSUE", on="results"))
+    assert lean.ask("GET", path)[1]["status"] == "RECONNECT_REQUIRED"
+    lean.bank.submit_otp(asked, "1111")
+    lean.bank.fault(Fault.unknown_results(2))
+    seen = [lean.ask("GET", path)[1]["status"] for _ in range(4)]
+    assert seen == ["UNKNOWN_RESULTS_ID", "UNKNOWN_RESULTS_ID", "FAILED", "OK"]
+
+
+def test_a_reconnect_can_be_demanded_of_a_live_session(lean: Lean) -> None:
+    """One call wants the user though the session lives; the next does not."""
+    entity = lean.bank.connect()
+    lean.bank.fault(Fault.reconnect())
+    assert [lean.accounts(entity)["status"] for _ in range(2)] == ["RECONNECT_REQUIRED", "OK"]
+
+
+def test_the_log_tells_how_often_lean_was_called(lean: Lean) -> None:
+    """Calls are counted by kind, resource, entity and method, and remembered with their outcome."""
+    entity, other = lean.bank.connect("a"), lean.bank.connect("b")
+    lean.accounts(entity)
+    lean.bank.fault(Fault.failed())
+    lean.accounts(entity)
+    lean.ask("GET", "/data/v2/identity", entity_id=other)
+    lean.bank.fault(Fault.refuse())
+    lean.exchange("GET", "/banks/v1")
+    log = lean.bank.log
+    assert log.total_calls == 4
+    assert log.count("data") == 3
+    assert log.count("data", resource="accounts") == log.count(entity_id=entity) == 2
+    assert log.count(method="POST") == 0
+    assert [(one.status, one.http_status, one.fault) for one in log.calls] == [
+        ("OK", 200, None),
+        ("FAILED", 200, "failed"),
+        ("OK", 200, None),
+        (None, None, "refuse"),
+    ]
+    assert log.counts() == {"data": 3, "banks": 1}
+
+
+def test_the_log_is_bounded_and_its_counts_go_on() -> None:
+    """Only the last calls are kept; all are counted."""
+    lean = Lean(log_size=5)
+    for _ in range(20):
+        lean.ask("GET", "/banks/v1")
+    assert len(lean.bank.log.calls) == 5
+    assert lean.bank.log.count("banks") == 20
+
+
+# --- settings and control
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Mockbank(region="mars"),
+        lambda: Mockbank(colour="red"),
+        lambda: Mockbank(auth="maybe"),
+        lambda: Fault.failed(on="everything"),
+        lambda: Fault.failed(times=0),
+        lambda: Fault(effect="explode"),
+        lambda: Mockbank().connect(username="nobody"),
+        lambda: Mockbank().connect(bank="NO_BANK"),
+        lambda: Mockbank().connect(permissions=["everything"]),
+        lambda: Mockbank().expire_session("unknown"),
+        lambda: Mockbank().release("unknown"),
+        lambda: Mockbank().switch_bank("LEANMB1", payments=False),
+    ],
+)
+def test_wrong_arguments_are_named(make: Any) -> None:
+    """A wrong setting, fault or argument raises InvalidRequest that names it and what is allowed."""
+    with pytest.raises(InvalidRequest) as caught:
+        make()
+    assert caught.value.parameter
+
+
+def test_secrets_stay_out_of_texts() -> None:
+    """Neither the bank nor its settings show a secret."""
+    bank = Mockbank(client_secret="client-s3cret", webhook_secret="webhook-s3cret")
+    assert "s3cret" not in repr(bank) + repr(bank.settings) + json.dumps(bank.state())
+
+
+def test_every_control_command_speaks_json(lean: Lean) -> None:
+    """All commands work with plausible arguments, and what they answer is JSON."""
+    bank = lean.bank
+    entity = control(bank, "connect", {"app_user_id": "u", "username": "mockbank_user_3"}, lean.now)["entity_id"]
+    control(bank, "expire_session", {"entity_id": entity}, lean.now)
+    asked = lean.accounts(entity)["results_id"]
+    assert control(bank, "reconnects", {}, lean.now) == {"reconnects": [asked]}
+    assert control(bank, "otp", {"reconnect_id": asked, "otp": "1"}, lean.now)["attempts_left"] == 2
+    assert control(bank, "close_link", {"reconnect_id": asked}, lean.now)["status"] == "CANCELLED"
+    assert control(bank, "otp", {"reconnect_id": asked, "otp": "1111"}, lean.now)["status"] == "SUCCESS"
+    control(bank, "fault", {"effect": "pending", "after": None}, lean.now)
+    held = lean.accounts(entity)["results_id"]
+    plausible: dict[str, dict[str, Any]] = {
+        "accounts": {"entity_id": entity},
+        "close_link": {"reconnect_id": asked},
+        "connect": {"app_user_id": "v"},
+        "disturb": {"types": ["results.ready"], "delay": 5, "copies": 1},
+        "drop": {"types": "entity.updated"},
+        "emit": {"type": "payment.created", "payload": {"id": "1"}},
+        "expire_session": {"entity_id": entity},
+        "fault": {"effect": "missing", "fields": ["message"]},
+        "otp": {"reconnect_id": asked, "otp": "1111"},
+        "release": {"id": held},
+        "renew_consent": {"entity_id": entity},
+        "resend": {"event_id": "unknown"},
+        "revoke_consent": {"entity_id": entity},
+        "subscribe": {"types": ["results.ready"]},
+        "switch_bank": {"bank": "LEANMB1", "active_data": False},
+        "webhook_url": {"url": "http://127.0.0.1:1/"},
+    }
+    for command in COMMANDS:
+        json.dumps(control(bank, command, plausible.get(command, {}), lean.now))
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        ("explode", {}),
+        ("otp", {}),
+        ("otp", {"reconnect_id": 7, "otp": "1111"}),
+        ("connect", {"colour": "red"}),
+        ("fault", {"effect": "explode"}),
+        ("fault", {"effect": "failed", "colour": "red"}),
+        ("fault", {"effect": "pending", "after": "soon"}),
+        ("disturb", {"colour": "red"}),
+        ("disturb", {"delay": "soon"}),
+        ("disturb", {"times": 0}),
+        ("emit", {"type": "x", "payload": []}),
+        ("switch_bank", {"bank": "LEANMB1", "active_data": "yes"}),
+    ],
+)
+def test_wrong_control_commands_are_refused(lean: Lean, command: str, args: dict[str, Any]) -> None:
+    """An unknown command or a wrong argument is InvalidRequest, never another error."""
+    with pytest.raises(InvalidRequest):
+        control(lean.bank, command, args, lean.now)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    ["consent_expired", "cut", "duplicated", "extra", "failed", "html", "http", "missing", "partial_refresh", "pending",
+     "reconnect", "refuse", "slow", "status", "truncated", "unknown_results"],
+)  # fmt: skip
+def test_every_fault_can_be_armed_by_json(lean: Lean, effect: str) -> None:
+    """Each effect has a command by its name."""
+    needs = {"slow": {"seconds": 3}}.get(effect, {})
+    control(lean.bank, "fault", {"effect": effect, **needs}, lean.now)
+    assert len(lean.bank.faults()) == 1
