@@ -107,6 +107,7 @@ def test_a_list_may_be_missing_only_from_a_page_that_says_it_is_empty() -> None:
         ({"data": {"accounts": "none"}}, "$.data.accounts"),
         ({"data": {"accounts": [{}, 5]}}, "$.data.accounts[1]"),
         ({"payload": {"accounts": [[]]}}, "$.payload.accounts[0]"),
+        ({"payload": {"type": "accounts"}}, "$.payload.accounts"),
     ],
 )
 def test_a_page_of_another_shape_names_the_place(body: Any, path: str) -> None:
