@@ -13,6 +13,23 @@ from itertools import count
 __all__ = ["SITES", "site"]
 
 SITES: tuple[str, ...] = (
+    # the engine: a request made, claimed, asked for, answered
+    "created",
+    "claimed",
+    "before_call",
+    "after_call",
+    "after_answer",
+    # ... a webhook parked, taken out again, answered
+    "parked",
+    "drain",
+    "before_200",
+    # ... announcements relayed, requests woken
+    "wake_target",
+    "before_handler",
+    "after_handler",
+    "before_publish",
+    "after_publish",
+    "before_outbox_ack",
     # the SQLite store: the transaction of a batch
     "sqlite.before_begin",
     "sqlite.after_begin",
