@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import attrs
 
 from leanflow._call import Answer
-from leanflow._lean.codec import MAX_ID, array_items, json_loads
+from leanflow._lean.codec import MAX_ID, array_items, identifier, json_loads
 from leanflow._lean.times import parse_time
 from leanflow._lean.webhooks import Webhook, event_of
 from leanflow.errors import MalformedBody
@@ -35,7 +35,6 @@ __all__ = [
     "parse_refreshes",
 ]
 
-_T = TypeVar("_T")
 _LOST = frozenset({"REVOKED", "REJECTED", "EXPIRED", "SUSPENDED"})
 _GONE = frozenset({"DELETED", "REMOVED"})
 _NO_ENTITY = frozenset({404, 410})
@@ -132,21 +131,6 @@ class Entity:
         return bool(verdicts) and all(verdicts)
 
 
-@attrs.frozen(kw_only=True)
-class _RefreshList:
-    content: tuple[RefreshInfo, ...]
-
-
-@attrs.frozen(kw_only=True)
-class _Customer:
-    customer_id: str
-
-
-@attrs.frozen(kw_only=True)
-class _Paged:
-    page: PageInfo | None = None
-
-
 def parse_page_info(answer: Answer) -> PageInfo:
     """Return the page counts that an answer has at its top level or in ``data``; a single page if it has none.
 
@@ -156,8 +140,8 @@ def parse_page_info(answer: Answer) -> PageInfo:
     body = _object(answer)
     data = body.get("data")
     if type(data) is dict and "page" in data:
-        return _structure(data, _Paged, "$.data").page or PageInfo()
-    return _structure(body, _Paged).page or PageInfo()
+        return _page_of(data, "$.data")
+    return _page_of(body, "$")
 
 
 def parse_refreshes(answer: Answer) -> tuple[RefreshInfo, ...]:
@@ -166,7 +150,8 @@ def parse_refreshes(answer: Answer) -> tuple[RefreshInfo, ...]:
     Raises:
         MalformedBody: it is not that list under HTTP 2xx; nothing is known then, and no refresh must be started.
     """
-    return _structure(_object(answer), _RefreshList).content
+    listed: tuple[RefreshInfo, ...] = _structure(_object(answer).get("content"), tuple[RefreshInfo, ...], "$.content")
+    return listed
 
 
 def parse_events_page(
@@ -194,8 +179,7 @@ def parse_events_page(
         except MalformedBody as problem:
             if malformed is not None:
                 malformed(MalformedBody(place + problem.path[1:], problem.expected))
-    page = _structure(body, _Paged).page or PageInfo()
-    return tuple(events), page.total_pages
+    return tuple(events), _page_of(body, "$").total_pages
 
 
 def parse_entity(answer: Answer) -> Entity:
@@ -204,7 +188,8 @@ def parse_entity(answer: Answer) -> Entity:
     Raises:
         MalformedBody: it is no entity under HTTP 2xx.
     """
-    return _structure(_object(answer), Entity)
+    entity: Entity = _structure(_object(answer), Entity, "$")
+    return entity
 
 
 def consent_lost(answer: Answer, now: datetime) -> bool | None:
@@ -231,7 +216,10 @@ def parse_customer(answer: Answer) -> str:
     Raises:
         MalformedBody: it is no customer under HTTP 2xx. (409 means that the customer is there: look it up.)
     """
-    return _structure(_object(answer), _Customer).customer_id
+    found = identifier(_object(answer), "customer_id")
+    if found is None:
+        raise MalformedBody("$.customer_id", "a string")
+    return found
 
 
 def _is_success(answer: Answer) -> bool:
@@ -254,9 +242,17 @@ def _checked_object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _structure(body: Any, cls: type[_T], path: str = "$") -> _T:
+def _page_of(body: dict[str, Any], path: str) -> PageInfo:
+    page = body.get("page")
+    if page is None:
+        return PageInfo()
+    info: PageInfo = _structure(page, PageInfo, f"{path}.page")
+    return info
+
+
+def _structure(value: Any, wanted: Any, path: str) -> Any:
     try:
-        return _converter().structure(body, cls)
+        return _converter().structure(value, wanted)
     except Exception as fault:  # noqa: BLE001  (cattrs raises groups of whatever its hooks raise)
         problem = _first_problem(fault, path)
     raise problem  # outside the except clause: cattrs' errors hold the values

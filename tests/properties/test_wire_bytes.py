@@ -25,7 +25,7 @@ from leanflow._lean.codec import array_items, json_loads
 from leanflow._lean.results import Results
 from leanflow._lean.signature import sign, verify
 from leanflow._lean.times import format_time, parse_http_date, parse_retry_after, parse_time
-from leanflow._lean.webhooks import parse_webhook
+from leanflow._lean.webhooks import Webhook, parse_webhook
 from leanflow._request import Resource
 from leanflow.errors import MalformedBody
 from leanflow.events import (
@@ -34,7 +34,6 @@ from leanflow.events import (
     AnsweredReconnect,
     AnsweredRefused,
     Page,
-    WebhookEvent,
     event_to_dict,
 )
 
@@ -224,7 +223,7 @@ def test_any_webhook_is_an_event_or_malformed(raw: bytes) -> None:
     """And if it is an event, it has a key, its bytes, and can be stored."""
     event = _event_or_malformed(lambda: parse_webhook(raw))
     if event is not None:
-        assert isinstance(event, WebhookEvent)
+        assert isinstance(event, Webhook)
         assert event.raw == raw
         assert event.key == event.inbox_key
         assert parse_webhook(raw) == event
