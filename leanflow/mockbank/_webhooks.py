@@ -38,7 +38,7 @@ class Delivery:
 
     Attributes:
         id: of this copy; it stays the same for all attempts.
-        url: where to; empty if the bank has none.
+        url: where webhooks go at present; empty if nowhere.
         headers: with ``lean-signature``.
         body: the same bytes at each attempt.
         attempt: from 1.
@@ -153,7 +153,7 @@ class Webhooks:
         self._order += 1
         delivery = Delivery(
             id=self._ids.next("delivery"),
-            url=self.url,
+            url="",
             headers=headers,
             body=raw,
             attempt=1,
@@ -191,7 +191,7 @@ class Webhooks:
                 waiting.first_at = now
             if waiting.event is not None and not waiting.event.attempted:
                 waiting.event.at, waiting.event.attempted = now, True
-        return [attrs.evolve(waiting.delivery, url=waiting.delivery.url or self.url) for waiting in found]
+        return [attrs.evolve(waiting.delivery, url=self.url) for waiting in found]
 
     def _take_due(self, now: datetime) -> list[_Waiting]:
         found = []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import urlencode
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -53,6 +53,7 @@ class Lean:
 
 @pytest.fixture
 def lean() -> Lean:
+    """A client of a fresh Mockbank."""
     return Lean()
 
 
@@ -173,7 +174,10 @@ def test_a_customers_identifiers_can_be_changed(lean: Lean) -> None:
     """PUT replaces the government identifiers; wrong ones are refused."""
     customer = lean.bank.customer_of(lean.bank.connect())
     good = {"government_identifiers": [{"type": "EMIRATES_ID", "value": "784-1"}]}
-    assert lean.ask("PUT", f"/customers/v1/{customer}/", good)[1]["government_identifiers"] == good["government_identifiers"]
+    assert (
+        lean.ask("PUT", f"/customers/v1/{customer}/", good)[1]["government_identifiers"]
+        == good["government_identifiers"]
+    )
     bad = {"government_identifiers": [{"type": "PASSPORT", "value": "784-1"}]}
     assert lean.ask("PUT", f"/customers/v1/{customer}/", bad)[0] == 400
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,6 +53,7 @@ class Lean:
 
 @pytest.fixture
 def lean() -> Lean:
+    """A client of a fresh Mockbank."""
     return Lean()
 
 
@@ -72,7 +73,9 @@ def everything(lean: Lean) -> list[Any]:
     entity = lean.bank.connect()
     said = [lean.accounts(entity), lean.ask("GET", "/data/v2/identity", entity_id=entity)[1]]
     for account in lean.bank.accounts_of(entity):
-        said += [lean.ask("GET", f"/data/v2/accounts/{account}/{path}", entity_id=entity)[1] for path in ACCOUNT_RESOURCES]
+        said += [
+            lean.ask("GET", f"/data/v2/accounts/{account}/{path}", entity_id=entity)[1] for path in ACCOUNT_RESOURCES
+        ]
     return said
 
 
@@ -83,7 +86,11 @@ def test_the_same_seed_gives_the_same_bytes(region: str) -> None:
     def run(seed: int) -> list[tuple[bytes, dict[str, str]]]:
         lean = Lean(seed=seed, region=region, auth="either")
         entity = lean.bank.connect()
-        paths = ["/data/v2/accounts", "/data/v2/identity", f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"]
+        paths = [
+            "/data/v2/accounts",
+            "/data/v2/identity",
+            f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions",
+        ]
         answers = [lean.exchange("GET", path, entity_id=entity).answer for path in paths]
         return [(a.body, dict(a.headers)) for a in answers if a is not None]
 
@@ -141,7 +148,7 @@ def test_balances_are_what_transactions_add_up_to(lean: Lean) -> None:
         body = {"entity_id": entity, "account_id": account}
         moves = lean.ask("POST", "/data/v1/transactions", body)[1]["payload"]["transactions"]
         assert moves
-        for newer, older in zip(moves, moves[1:], strict=False):
+        for newer, older in pairwise(moves):
             assert newer["running_balance"] == older["running_balance"] + newer["amount"]
         balance = lean.ask("POST", "/data/v1/balance", body)[1]["payload"]["balance"]
         assert balance == moves[0]["running_balance"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -54,6 +53,7 @@ class Lean:
 
 @pytest.fixture
 def lean() -> Lean:
+    """A client of a fresh Mockbank."""
     return Lean()
 
 
@@ -128,7 +128,10 @@ def test_http_errors_come_in_leans_envelope(lean: Lean) -> None:
     assert (exchange.answer.status, exchange.answer.headers["retry-after"]) == (429, "7")
     assert json.loads(exchange.answer.body)["status"] == "RATE_LIMIT_EXCEEDED"
     lean.bank.fault(Fault.http(429))
-    assert "retry-after" not in (lean.exchange("GET", "/data/v2/accounts", entity_id=entity).answer or exchange.answer).headers
+    assert (
+        "retry-after"
+        not in (lean.exchange("GET", "/data/v2/accounts", entity_id=entity).answer or exchange.answer).headers
+    )
     lean.bank.fault(Fault.http(500))
     assert lean.accounts(entity)["status"] == "INTERNAL_SERVER_ERROR"
     lean.bank.fault(Fault.http(408, "TIMEOUT"))
@@ -153,7 +156,7 @@ def test_bodies_can_be_spoilt(lean: Lean) -> None:
     assert lean.accounts(entity)["status"] == "MOON_PHASE"
     lean.bank.fault(Fault.missing("timestamp", "message"))
     assert not {"timestamp", "message"} & set(lean.accounts(entity))
-    lean.bank.fault(Fault.extra({"novelty": {"amount": Decimal("1.10")}}))
+    lean.bank.fault(Fault.extra({"novelty": {"amount": Decimal("1.10")}}))  # noqa: S610 - not Django's
     assert lean.accounts(entity)["novelty"] == {"amount": Decimal("1.10")}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -53,6 +52,7 @@ class Lean:
 
 @pytest.fixture
 def lean() -> Lean:
+    """A client of a fresh Mockbank."""
     return Lean()
 
 

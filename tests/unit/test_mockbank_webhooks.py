@@ -1,0 +1,374 @@
+"""Webhooks: signed, sent on Lean's schedule, disturbed on demand, remembered for the Events API."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from leanflow._call import Call
+from leanflow._lean.signature import verify
+from leanflow._lean.webhooks import parse_webhook
+from leanflow.errors import InvalidRequest
+from leanflow.events import (
+    BankAvailability,
+    EntityReconnected,
+    EntityUpdated,
+    RefreshUpdated,
+    ResultsReady,
+    WebhookEvent,
+)
+from leanflow.mockbank import Delivery, Disturbance, Exchange, Mockbank
+
+
+class Lean:
+    """A client of a Mockbank in the same process, on a time that the test sets."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.bank = Mockbank(**settings)
+        self.now = self.bank.now
+
+    def later(self, **span: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**span)
+
+    def exchange(self, method: str, path: str, body: object = None, **query: str) -> Exchange:
+        """Send one call with ``lean-app-token``."""
+        raw = None if body is None else json.dumps(body).encode()
+        headers = {"lean-app-token": self.bank.app}
+        return self.bank.handle(Call(method=method, path=path, query=query, headers=headers, body=raw), self.now)
+
+    def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
+        """Send one call; return HTTP status and parsed body, numbers exact."""
+        answer = self.exchange(method, path, body, **query).answer
+        assert answer is not None
+        return answer.status, json.loads(answer.body, parse_float=Decimal)
+
+    def accounts(self, entity_id: str, **query: str) -> Any:
+        """Make the usual v2 data call."""
+        return self.ask("GET", "/data/v2/accounts", entity_id=entity_id, **query)[1]
+
+    def webhooks(self, status: int | None = 200) -> list[dict[str, Any]]:
+        """Take all webhooks that are due, answering them with a status; return their bodies."""
+        taken = []
+        while due := self.bank.deliveries_due(self.now):
+            for delivery in due:
+                taken.append(json.loads(delivery.body))
+                self.bank.delivered(delivery.id, status, self.now)
+        return taken
+
+
+@pytest.fixture
+def lean() -> Lean:
+    """A client of a fresh Mockbank."""
+    return Lean()
+
+
+def reconnect(lean: Lean) -> tuple[str, str]:
+    """Let a fresh entity be reconnected; return entity and reconnect id. Two webhooks wait afterwards."""
+    entity = lean.bank.connect()
+    lean.webhooks()
+    lean.bank.expire_session(entity)
+    asked = lean.accounts(entity)["results_id"]
+    return entity, str(asked)
+
+
+def due(lean: Lean, status: int | None = 200, *, early: bool = False) -> list[Delivery]:
+    """Take what is due, answering with a status."""
+    taken = lean.bank.deliveries_due(lean.now, early=early)
+    for delivery in taken:
+        lean.bank.delivered(delivery.id, status, lean.now)
+    return taken
+
+
+def signed(lean: Lean, delivery: Delivery) -> bool:
+    """Return whether the signature is good."""
+    return verify(delivery.body, delivery.headers.get("lean-signature"), lean.bank.webhook_secret)
+
+
+def events(lean: Lean, **query: str) -> Any:
+    """GET the Events API."""
+    return lean.ask("GET", "/events/v1", **{"page": "0", "size": "100", **query})[1]
+
+
+def test_webhooks_are_signed_and_have_the_published_envelope(lean: Lean) -> None:
+    """type, payload, message, timestamp, event_id; HMAC-SHA512 of the raw body under the webhook secret."""
+    entity = lean.bank.connect("user-9")
+    [delivery] = due(lean)
+    assert signed(lean, delivery)
+    assert not verify(delivery.body + b" ", delivery.headers["lean-signature"], lean.bank.webhook_secret)
+    body = json.loads(delivery.body)
+    assert set(body) == {"type", "payload", "message", "timestamp", "event_id"}
+    payload = body["payload"]
+    assert (body["type"], payload["id"], payload["app_user_id"]) == ("entity.created", entity, "user-9")
+    assert isinstance(payload["permissions"], list)
+    assert {"identifier", "name", "logo", "main_color", "background_color"} <= set(payload["bank_details"])
+
+
+@pytest.mark.parametrize("answer", [None, 500, 401, 201, 204, 302])
+def test_only_exactly_200_is_success(lean: Lean, answer: int | None) -> None:
+    """Anything else is sent again 1, 2, 5, 10, 60, 180 minutes after the first attempt, the same bytes, then never."""
+    lean.bank.connect()
+    began = lean.now
+    first = due(lean, answer)
+    sent = list(first)
+    after = []
+    while (moment := lean.bank.next_due()) is not None:
+        lean.now = moment
+        after.append((moment - began) / timedelta(minutes=1))
+        sent += due(lean, answer)
+    assert after == [1, 2, 5, 10, 60, 180]
+    assert [one.attempt for one in sent] == [1, 2, 3, 4, 5, 6, 7]
+    assert len({(one.id, one.body, one.headers["lean-signature"]) for one in sent}) == 1
+
+
+def test_a_success_ends_the_retries(lean: Lean) -> None:
+    """After a 200 nothing more is sent."""
+    lean.bank.connect()
+    due(lean, 503)
+    lean.later(minutes=1)
+    due(lean, 200)
+    lean.later(days=1)
+    assert due(lean) == []
+    assert lean.bank.next_due() is None
+    assert lean.bank.log.delivered("entity.created") == 2
+    assert lean.bank.log.delivered(status=503) == 1
+
+
+def test_a_delivery_is_offered_once_until_it_is_answered(lean: Lean) -> None:
+    """Two senders never hold one delivery."""
+    lean.bank.connect()
+    [delivery] = lean.bank.deliveries_due(lean.now)
+    assert lean.bank.deliveries_due(lean.now) == []
+    lean.bank.delivered(delivery.id, None, lean.now)
+    lean.bank.delivered("unknown", 200, lean.now)
+    lean.later(minutes=1)
+    assert len(lean.bank.deliveries_due(lean.now)) == 1
+
+
+def test_only_subscribed_types_are_sent(lean: Lean) -> None:
+    """Without a subscription nothing is sent, and the Events API has nothing of it."""
+    lean.bank.subscribe(["results.ready"])
+    _, asked = reconnect(lean)
+    lean.bank.submit_otp(asked, "1111")
+    assert [one["type"] for one in lean.webhooks()] == ["results.ready"]
+    assert [one["type"] for one in events(lean)["data"]] == ["results.ready"]
+    lean.bank.subscribe(None)
+    lean.bank.connect("v")
+    assert [one["type"] for one in lean.webhooks()] == ["entity.created"]
+
+
+# --- the adversary
+
+
+def test_webhooks_can_be_duplicated(lean: Lean) -> None:
+    """Copies have the same bytes and are settled one by one."""
+    lean.bank.disturb(Disturbance(copies=2))
+    lean.bank.connect()
+    sent = due(lean)
+    assert len(sent) == 3
+    assert len({one.body for one in sent}) == 1
+    assert len({one.id for one in sent}) == 3
+    assert len(events(lean)["data"]) == 1
+
+
+def test_webhooks_can_be_reversed(lean: Lean) -> None:
+    """`results.ready` before `entity.reconnected`."""
+    _, asked = reconnect(lean)
+    lean.bank.disturb(Disturbance(reverse=True))
+    lean.bank.submit_otp(asked, "1111")
+    assert [one["type"] for one in lean.webhooks()] == ["results.ready", "entity.reconnected"]
+
+
+def test_webhooks_can_be_delayed(lean: Lean) -> None:
+    """A delayed one keeps the timestamp of its event; the Events API has it from its first attempt on."""
+    _, asked = reconnect(lean)
+    lean.bank.disturb(Disturbance(types="entity.reconnected", delay=timedelta(minutes=3)))
+    told = lean.now
+    lean.bank.submit_otp(asked, "1111")
+    assert [one["type"] for one in lean.webhooks()] == ["results.ready"]
+    assert "entity.reconnected" not in {one["type"] for one in events(lean)["data"]}
+    lean.later(minutes=3)
+    [late] = lean.webhooks()
+    assert datetime.fromisoformat(late["timestamp"]) == told
+    [entry] = events(lean, type="entity.reconnected")["data"]
+    assert datetime.fromisoformat(entry["timestamp"]) == lean.now
+
+
+def test_webhooks_can_be_dropped(lean: Lean) -> None:
+    """A dropped one is never sent, and the Events API has it all the same."""
+    _, asked = reconnect(lean)
+    lean.bank.disturb(Disturbance(types=["results.ready"], drop=True, times=1))
+    lean.bank.submit_otp(asked, "1111")
+    assert [one["type"] for one in lean.webhooks()] == ["entity.reconnected"]
+    lean.later(days=1)
+    assert lean.webhooks() == []
+    [entry] = events(lean, type="results.ready")["data"]
+    assert entry["payload"] == {"id": asked}
+    assert lean.bank.resend(entry["event_id"])
+    assert [one["event_id"] for one in lean.webhooks()] == [entry["event_id"]]
+
+
+def test_webhooks_can_be_forged(lean: Lean) -> None:
+    """A forgery comes first, with an id of its own and a wrong signature; it is neither retried nor remembered."""
+    lean.bank.disturb(Disturbance(forgeries=1))
+    lean.bank.connect()
+    forged, genuine = due(lean, 401)
+    assert (signed(lean, forged), signed(lean, genuine)) == (False, True)
+    assert forged.event_id != genuine.event_id
+    lean.later(minutes=1)
+    assert [one.event_id for one in due(lean)] == [genuine.event_id]
+    assert [one["event_id"] for one in events(lean)["data"]] == [genuine.event_id]
+
+
+def test_webhooks_can_be_signed_wrongly_or_not_at_all(lean: Lean) -> None:
+    """A genuine one with a wrong signature is retried like any other."""
+    lean.bank.disturb(Disturbance(wrong_signature=True, times=1))
+    lean.bank.connect("a")
+    lean.bank.disturb(Disturbance(unsigned=True, times=1))
+    lean.bank.connect("b")
+    wrong, none = due(lean, 401)
+    assert not signed(lean, wrong)
+    assert "lean-signature" not in none.headers
+    lean.later(minutes=1)
+    assert len(due(lean)) == 2
+
+
+def test_webhooks_can_lack_event_id_and_timestamp(lean: Lean) -> None:
+    """As in Lean's guides; the Events API names the event nevertheless."""
+    lean.bank.disturb(Disturbance(without_event_id=True, without_timestamp=True))
+    lean.bank.connect()
+    [body] = lean.webhooks()
+    assert set(body) == {"type", "payload", "message"}
+    assert events(lean)["data"][0]["event_id"]
+    old = Lean(webhook_event_ids=False)
+    old.bank.connect()
+    assert "event_id" not in old.webhooks()[0]
+
+
+def test_webhooks_can_have_nanoseconds_and_stale_ids(lean: Lean) -> None:
+    """Nine fractional digits; and a payload with a member replaced."""
+    _, asked = reconnect(lean)
+    lean.bank.disturb(Disturbance(types="entity.reconnected", nanoseconds=True, replace={"reconnect_id": "stale"}))
+    lean.bank.submit_otp(asked, "1111")
+    stale, _ = lean.webhooks()
+    assert stale["payload"]["reconnect_id"] == "stale"
+    assert len(stale["timestamp"].partition(".")[2]) == 10
+
+
+def test_webhooks_can_come_before_the_answer(lean: Lean) -> None:
+    """An early one is handed out as such while its call is still unanswered."""
+    entity = lean.bank.connect()
+    lean.webhooks()
+    quick = Lean(async_delay=timedelta())
+    entity = quick.bank.connect()
+    quick.webhooks()
+    quick.bank.disturb(Disturbance(types="results.ready", early=True))
+    said = quick.accounts(entity, **{"async": "true"})
+    assert said["status"] == "PENDING"
+    [early] = due(quick, early=True)
+    assert json.loads(early.body)["payload"] == {"id": said["results_id"]}
+    assert due(quick) == []
+    assert due(lean, early=True) == []
+
+
+def test_disturbances_join_and_can_be_calmed(lean: Lean) -> None:
+    """Several strike one webhook together; `times` and `skip` count per webhook."""
+    lean.bank.disturb(Disturbance(copies=1, times=1))
+    lean.bank.disturb(Disturbance(copies=1, skip=1))
+    counts = []
+    for number in range(3):
+        lean.bank.connect(f"u{number}")
+        counts.append(len(due(lean)))
+    assert counts == [2, 2, 2]
+    assert len(lean.bank.disturbances()) == 1
+    lean.bank.calm()
+    lean.bank.connect("last")
+    assert len(due(lean)) == 1
+
+
+def test_any_webhook_can_be_emitted(lean: Lean) -> None:
+    """Unknown types too."""
+    event_id = lean.bank.emit("moon.risen", {"id": "1"}, "The moon rose.")
+    [body] = lean.webhooks()
+    assert (body["type"], body["event_id"], body["message"]) == ("moon.risen", event_id, "The moon rose.")
+
+
+@pytest.mark.parametrize("wrong", [{"copies": -1}, {"forgeries": -1}, {"times": 0}])
+def test_wrong_disturbances_are_refused(wrong: dict[str, int]) -> None:
+    """A negative number or no times at all is InvalidRequest."""
+    with pytest.raises(InvalidRequest):
+        Disturbance(**wrong)  # type: ignore[arg-type]
+
+
+# --- the Events API
+
+
+def test_the_events_api_has_pages_and_filters(lean: Lean) -> None:
+    """Newest first, in pages, by time and by type; `page` and `size` are required."""
+    for number in range(5):
+        lean.bank.connect(f"u{number}", now=lean.now)
+        lean.later(hours=1)
+    lean.bank.emit("payment.created", {"id": "p"}, now=lean.now)
+    said = events(lean, size="2", page="1")
+    assert said["page"] == {"number": 1, "size": 2, "total_elements": 6, "total_pages": 3}
+    times = [one["timestamp"] for one in events(lean)["data"]]
+    assert times == sorted(times, reverse=True)
+    required = {"payload", "type", "message", "timestamp", "event_id"}
+    assert all(set(one) == required for one in events(lean)["data"])
+    start = (lean.now - timedelta(hours=2)).isoformat()
+    assert len(events(lean, **{"from": start})["data"]) == 3
+    assert len(events(lean, to=start)["data"]) == 4
+    assert [one["type"] for one in events(lean, type="payment.created")["data"]] == ["payment.created"]
+    assert events(lean, **{"from": "yesterday"})["status"] == "INVALID_PARAMETERS"
+    assert lean.ask("GET", "/events/v1")[1]["status"] == "MISSING_PARAMETERS"
+
+
+def test_the_events_api_can_list_oldest_first() -> None:
+    """Lean does not document the order: both can be had."""
+    lean = Lean(events_newest_first=False)
+    for number in range(3):
+        lean.bank.connect(f"u{number}", now=lean.now)
+        lean.later(hours=1)
+    times = [one["timestamp"] for one in events(lean)["data"]]
+    assert times == sorted(set(times))
+    assert len(times) == 3
+
+
+def test_events_are_forgotten_after_ninety_days(lean: Lean) -> None:
+    """On the ninetieth day an event is still there; a moment later it is gone."""
+    lean.bank.connect()
+    lean.webhooks()
+    lean.later(days=90)
+    assert len(events(lean)["data"]) == 1
+    lean.later(seconds=1)
+    assert events(lean)["data"] == []
+
+
+def test_an_events_api_entry_is_the_webhook(lean: Lean) -> None:
+    """Payload, type, message and id are those of the webhook."""
+    lean.bank.connect()
+    [body] = lean.webhooks()
+    [entry] = events(lean)["data"]
+    assert entry == body
+
+
+def test_leanflow_reads_every_webhook_that_mockbank_sends(lean: Lean) -> None:
+    """What is emitted here is what `parse_webhook` takes for the event that it is."""
+    entity, asked = reconnect(lean)
+    lean.bank.submit_otp(asked, "1111")
+    lean.ask("POST", "/data/v2/refreshes", {"entity_id": entity})
+    lean.bank.revoke_consent(entity)
+    lean.bank.switch_bank("LEANMB1", active_data=False)
+    read = [parse_webhook(one.body) for one in due(lean)]
+    assert [type(one) for one in read] == [
+        EntityReconnected,
+        ResultsReady,
+        RefreshUpdated,
+        EntityUpdated,
+        BankAvailability,
+    ]
+    assert all(one.timestamp == lean.now for one in read if isinstance(one, WebhookEvent))
