@@ -15,11 +15,11 @@ from pathlib import Path
 SCHEMA = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
-CREATE TABLE requests (id TEXT PRIMARY KEY, state TEXT, version INTEGER, due_at INTEGER, results_id TEXT) WITHOUT ROWID;
-CREATE INDEX due ON requests (due_at) WHERE due_at IS NOT NULL;
-CREATE TABLE inbox (key TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;
-CREATE TABLE history (request TEXT, version INTEGER, key TEXT, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
-CREATE TABLE outbox (request TEXT, version INTEGER, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, state TEXT, version INTEGER, due_at INTEGER, results_id TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due ON requests (due_at) WHERE due_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS inbox (key TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (request TEXT, version INTEGER, key TEXT, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox (request TEXT, version INTEGER, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
 """
 
 Job = tuple[str, str, str, int | None, asyncio.Future[int]]

@@ -88,6 +88,18 @@ class _Event:
     at: datetime | None = None
     key: str | None = None
 
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.at, self.key))
+
+    def __repr__(self) -> str:
+        told = ((f.name, getattr(self, f.name)) for f in attrs.fields(type(self)) if f.repr)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in told)})"
+
     def stamped(self, at: datetime, key: str | None = None) -> Self:
         """Return a copy taken in at `at`, with the inbox key `key` (or the one it has)."""
         copy = object.__new__(type(self))

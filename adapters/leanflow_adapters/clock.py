@@ -1,25 +1,7 @@
-"""The system's clock: the only place where leanflow asks the machine for the time."""
+"""The system's clock, for adapters that must tell the time when they are not given a clock."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
+from leanflow._system import SystemClock
 
 __all__ = ["SystemClock"]
-
-
-class SystemClock:
-    """The machine's wall clock and the event loop's timers. Keeps the `Clock` port."""
-
-    __slots__ = ()
-
-    def now(self) -> datetime:
-        """Return the present time, aware, UTC."""
-        return datetime.now(UTC)
-
-    async def sleep(self, seconds: float) -> None:
-        """Return once so many seconds have passed; a negative number passes control once and returns."""
-        await asyncio.sleep(max(0.0, seconds))
-
-    def __repr__(self) -> str:
-        return "SystemClock()"
