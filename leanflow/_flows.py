@@ -233,14 +233,15 @@ class LeanFlow(Operations):
         owner = new_id(self._clock.now(), self._dice)
         self._owner = owner
         self._caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
-        self._idle_worker = self._worker(owner)
+        self._idle_worker = self._worker(owner, self._caller)
         self._keeping = asyncio.create_task(self._caller.keep_leases(), name="leanflow leases")
         self._workers = [self._worker(f"{owner}.{n}") for n in range(1, self._workers_wanted + 1)]
         for worker in self._workers:
             worker.start()
 
-    def _worker(self, owner: str) -> Worker:
-        caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
+    def _worker(self, owner: str, caller: Caller | None = None) -> Worker:
+        if caller is None:
+            caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
         relay = Relay(
             self._store,
             self._transport,

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from leanflow import calls
 from leanflow._lean.documents import parse_events_page
+from leanflow._lean.webhooks import Webhook
 from leanflow._policy import Policy
 from leanflow._request import Scope
 from leanflow._steps import Steps
 from leanflow.errors import CallFailed, InvalidRequest, MalformedBody
-from leanflow.events import WebhookEvent
 from leanflow.ports import Clock, Store, Transport
 
 __all__ = ["Reconciler"]
@@ -82,7 +82,7 @@ class Reconciler:
                 await self._store.remember(self._scope, _DONE, now.isoformat())  # nothing can be lost before the first start
         await self._store.remember(self._scope, _ALIVE, now.isoformat())
 
-    async def _page(self, page: int, start: datetime) -> tuple[tuple[WebhookEvent, ...], int]:
+    async def _page(self, page: int, start: datetime) -> tuple[tuple[Webhook, ...], int]:
         answer = await self._transport.send(calls.list_events(page=page, size=PAGE_SIZE, start=start))
         try:
             return parse_events_page(answer, malformed=_tell)
@@ -90,7 +90,7 @@ class Reconciler:
             reason = f"the Events API answered HTTP {answer.status}, not a page of events ({error.path})"
             raise CallFailed(reason, maybe_sent=True) from error
 
-    async def _hear(self, event: WebhookEvent, now: datetime) -> bool:
+    async def _hear(self, event: Webhook, now: datetime) -> bool:
         if await self._store.seen(self._scope, event.inbox_key):
             return False
         heard = await self._steps.hear(event.stamped(now, event.inbox_key))

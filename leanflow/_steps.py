@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from leanflow._effects import Accepted, Announce, Change, Decision, Declined, Effect, Reason, StorePages, Wake
-from leanflow._lean.webhooks import parse_webhook
+from leanflow._lean.webhooks import Webhook, parse_webhook
 from leanflow._machine import decide
 from leanflow._notify import KeyedLocks, Notifier
 from leanflow._policy import Policy
@@ -194,7 +194,7 @@ class Steps:
         after = accepted.request if accepted else None
         effects = accepted.effects if accepted else ()
         announcements, pages, wakes = self._effects(request, after, event, effects)
-        if announce and isinstance(event, WebhookEvent):
+        if announce and isinstance(event, WebhookEvent) and event.raw:
             announcements += (_webhook_announcement(event, key),)
         if isinstance(decision, Declined) and request.state.is_end and isinstance(event, WebhookEvent):
             announcements += (_report(request, event, "late"),)
@@ -274,10 +274,11 @@ class Steps:
 
     # webhooks
 
-    async def hear(self, event: WebhookEvent, *, announce: bool = True) -> Heard:
+    async def hear(self, event: Webhook, *, announce: bool = True) -> Heard:
         """Take in one webhook, stamped and keyed: apply it to whom it names, or park it, or just record it.
 
         Raises:
+            RequestNotFound: it was made by hand (no raw bytes), and no request is stored that it names.
             StoreUnavailable: whether it was committed is unknown; hearing it again is safe.
         """
         route = _route(event)
@@ -288,10 +289,16 @@ class Steps:
             if await self._store.buried(self._scope, *route):
                 _webhook_log.info("for an erased request", extra={"event": event.type})
                 return Heard()
-        step = self._alone(event, route, announce)
+            if not event.raw:  # nothing that could be parked
+                raise RequestNotFound(route[1], f"request with the {route[0]} id")
+            if any(parked.key == event.key for parked in await self._store.parked(self._scope, *route)):
+                return Heard(parked=True, duplicate=True)  # taken in and told of before
+        step = self._alone(event, route, announce and bool(event.raw))
         committed = await self._store.commit(step)
         if committed.outcome is Outcome.duplicate:
             return Heard(duplicate=True)
+        if committed.outcome is Outcome.buried:
+            return Heard()
         self._stir(bool(step.wakes), committed.announced > len(step.wakes), None)
         if route is None:
             return Heard()
@@ -299,7 +306,7 @@ class Steps:
         owners = await self.owners(*route)  # after our own commit: the other side looks after its own
         return await self._hear_for(owners, event, announce=False) if owners else Heard(parked=True)
 
-    async def _hear_for(self, owners: Sequence[str], event: WebhookEvent, announce: bool) -> Heard:
+    async def _hear_for(self, owners: Sequence[str], event: Webhook, announce: bool) -> Heard:
         assert event.at is not None
         assert event.key is not None
         steps = []
