@@ -1,0 +1,23 @@
+"""Run all benchmarks, or those named: ``python -m benchmarks [decide flow webhooks latency growth waiting imports]``."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+ALL = ("imports", "decide", "flow", "webhooks", "latency", "growth", "waiting")
+
+
+def main() -> None:
+    """Run them one after another: they share two cores with nobody but themselves."""
+    wanted = sys.argv[1:] or ALL
+    unknown = [name for name in wanted if name not in ALL]
+    if unknown:
+        raise SystemExit(f"no benchmark {', '.join(unknown)}; there are {', '.join(ALL)}")
+    for name in wanted:
+        import_module(f"benchmarks.{name}").main()
+        print()
+
+
+if __name__ == "__main__":
+    main()
