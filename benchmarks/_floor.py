@@ -1,7 +1,10 @@
-"""The floor: what the least code with the same durability costs. No machine, no checks, no retries, one table each.
+"""The floor: what the least code with the same durability costs. No machine, no checks, no retries.
 
 One writer thread takes whatever steps are queued into one transaction, a savepoint each, and answers after COMMIT.
-A step: was the event seen, read the row, compare-and-set it, inbox, history, outbox.
+A step: was the event seen, read the row, compare-and-set it, inbox, history, outbox. Two floors: the *bare* one stores
+ids and states and nothing else; the *full* one stores what leanflow stores (the record and the event as text of the same
+size, ready made; the id by which Lean will name the request; the indexes that finding by entity and one live request
+per fingerprint need) and an outbox row only where leanflow makes one.
 """
 
 from __future__ import annotations
@@ -15,12 +18,21 @@ from pathlib import Path
 SCHEMA = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
-CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, state TEXT, version INTEGER, due_at INTEGER, results_id TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests (
+    id TEXT PRIMARY KEY, state TEXT, version INTEGER, due_at INTEGER, entity TEXT, fingerprint TEXT, record TEXT);
 CREATE INDEX IF NOT EXISTS due ON requests (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS inbox (key TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS history (request TEXT, version INTEGER, key TEXT, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (request TEXT, version INTEGER, key TEXT, state TEXT, event TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (request TEXT, version INTEGER, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
 """
+
+FULL_SCHEMA = """
+CREATE INDEX IF NOT EXISTS entity ON requests (entity);
+CREATE UNIQUE INDEX IF NOT EXISTS live ON requests (fingerprint) WHERE fingerprint IS NOT NULL;
+CREATE TABLE IF NOT EXISTS ids (value TEXT PRIMARY KEY, request TEXT) WITHOUT ROWID;
+"""
+RECORD = "r" * 700
+EVENT = "e" * 150
 
 Job = tuple[str, str, str, int | None, asyncio.Future[int]]
 
@@ -28,9 +40,10 @@ Job = tuple[str, str, str, int | None, asyncio.Future[int]]
 class Floor:
     """The hand-written minimum on raw sqlite3."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, full: bool = False) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-        self._db.executescript(SCHEMA)
+        self._db.executescript(SCHEMA + (FULL_SCHEMA if full else ""))
+        self._step = self._full_step if full else self._bare_step
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -68,7 +81,7 @@ class Floor:
                 return
 
     @staticmethod
-    def _step(run, key: str, request: str, state: str, due: int | None) -> int:  # type: ignore[no-untyped-def]
+    def _bare_step(run, key: str, request: str, state: str, due: int | None) -> int:  # type: ignore[no-untyped-def]
         run("SAVEPOINT s")
         if run("SELECT 1 FROM inbox WHERE key=?", (key,)).fetchone():
             run("RELEASE s")
@@ -76,13 +89,38 @@ class Floor:
         row = run("SELECT version FROM requests WHERE id=?", (request,)).fetchone()
         if row is None:
             version = 0
-            run("INSERT INTO requests VALUES (?,?,0,?,NULL)", (request, state, due))
+            run("INSERT INTO requests VALUES (?,?,0,?,NULL,NULL,NULL)", (request, state, due))
         else:
             version = row[0] + 1
             run("UPDATE requests SET state=?, version=?, due_at=? WHERE id=? AND version=?", (state, version, due, request, row[0]))
         run("INSERT INTO inbox VALUES (?,0)", (key,))
-        run("INSERT INTO history VALUES (?,?,?,?)", (request, version, key, state))
+        run("INSERT INTO history VALUES (?,?,?,?,NULL)", (request, version, key, state))
         run("INSERT INTO outbox VALUES (?,?,?)", (request, version, state))
+        run("RELEASE s")
+        return version
+
+    @staticmethod
+    def _full_step(run, key: str, request: str, state: str, due: int | None) -> int:  # type: ignore[no-untyped-def]
+        run("SAVEPOINT s")
+        if run("SELECT 1 FROM inbox WHERE key=?", (key,)).fetchone():
+            run("RELEASE s")
+            return -1
+        row = run("SELECT version FROM requests WHERE id=?", (request,)).fetchone()
+        if row is None:
+            version = 0
+            run("INSERT INTO requests VALUES (?,?,0,?,?,?,?)", (request, state, due, request, request, RECORD))
+        else:
+            version = row[0] + 1
+            run(
+                "UPDATE requests SET state=?, version=?, due_at=?, record=? WHERE id=? AND version=?",
+                (state, version, due, RECORD, request, row[0]),
+            )
+        run("INSERT INTO inbox VALUES (?,0)", (key,))
+        run("INSERT INTO history VALUES (?,?,?,?,?)", (request, version, key, state, EVENT))
+        if state == "reconnect_required":
+            run("INSERT INTO ids VALUES (?,?)", (f"lean-{request}", request))
+        if state == "reconnected":
+            run("INSERT INTO outbox VALUES (?,?,?)", (request, version, state))
         run("RELEASE s")
         return version
 

@@ -17,9 +17,9 @@ FLOWS = {1: 150, 16: 800, 64: 1600}
 BUDGET = {1: None, 16: None, 64: 1.5}
 
 
-async def floor(path: Path, flows: int, callers: int) -> float:
+async def floor(path: Path, flows: int, callers: int, *, full: bool = False) -> float:
     """Return seconds per flow of the hand-written minimum."""
-    db = Floor(path)
+    db = Floor(path, full=full)
 
     async def one(number: int) -> None:
         for step, state in enumerate(STATES):
@@ -30,6 +30,11 @@ async def floor(path: Path, flows: int, callers: int) -> float:
     seconds = time.perf_counter() - start
     db.close()
     return seconds / flows
+
+
+async def full(path: Path, flows: int, callers: int) -> float:
+    """Return seconds per flow of the minimum that stores what leanflow stores."""
+    return await floor(path, flows, callers, full=True)
 
 
 async def naive(path: Path, flows: int, callers: int) -> float:
@@ -61,16 +66,17 @@ def main() -> None:
     """Print the ratios."""
     print("a whole flow of six durable steps, SQLite FULL (microseconds per flow, median of", ROUNDS, "interleaved rounds)")
     for callers, flows in FLOWS.items():
-        seen: dict[str, list[float]] = {"floor": [], "leanflow": [], "naive": []}
+        runs = {"bare floor": (floor, flows), "full floor": (full, flows), "leanflow": (ours, flows), "naive": (naive, flows // 4)}
+        seen: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
-            for name, run, count in (("floor", floor, flows), ("leanflow", ours, flows), ("naive", naive, flows // 4)):
+            for name, (run, count) in runs.items():
                 with TemporaryDirectory() as folder:
                     seen[name].append(asyncio.run(run(Path(folder) / "flows.db", count, callers)))
-        base, own, peer = (median(seen[name]) for name in ("floor", "leanflow", "naive"))
-        budget = f"budget {BUDGET[callers]} x" if BUDGET[callers] else "no budget"
+        bare, base, own, peer = (median(seen[name]) for name in runs)
+        budget = f", budget {BUDGET[callers]} x" if BUDGET[callers] else ""
         print(
-            f"  {callers:3} callers: floor {base * 1e6:6.0f}  leanflow {own * 1e6:6.0f} = {own / base:.2f} x ({budget})"
-            f"  naive {peer * 1e6:6.0f} = {peer / base:.2f} x"
+            f"  {callers:3} callers: floor {base * 1e6:5.0f} (bare {bare * 1e6:4.0f})  leanflow {own * 1e6:5.0f} ="
+            f" {own / base:.2f} x the floor ({own / bare:.1f} x the bare{budget})  naive {peer * 1e6:5.0f} = {peer / base:.1f} x"
         )
 
 

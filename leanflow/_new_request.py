@@ -58,7 +58,9 @@ def new_request(
     if give_up_after is not None and give_up_after <= timedelta():
         raise InvalidRequest("give_up_after", "must be longer than nothing")
     given = _params(params, start_date, end_date)
-    calls.check_parameters(kind, api, account_id=account_id, params=given)
+    calls.check_parameters(
+        kind, api, account_id=account_id, params=given, entity_id=entity_id, customer_ip=customer_ip
+    )
     return DataRequest(
         id=request_id,
         app=scope.app,
