@@ -188,6 +188,21 @@ class LeanFlow(Operations):
         """Its waits, budgets and limits."""
         return self._policy
 
+    @property
+    def scope(self) -> Scope:
+        """What confines it: application, environment and region."""
+        return self._scope
+
+    @property
+    def store(self) -> Store:
+        """Where everything is kept."""
+        return self._store
+
+    @property
+    def transport(self) -> Transport:
+        """How Lean is called."""
+        return self._transport
+
     # life
 
     async def __aenter__(self) -> Self:

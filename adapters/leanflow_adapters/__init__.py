@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from leanflow.errors import InvalidRequest
-
 if TYPE_CHECKING:
+    from leanflow.errors import InvalidRequest
     from leanflow.ports import Store
 
 __all__ = ["open_store"]
@@ -29,10 +28,10 @@ def open_store(url: str) -> Store:
     scheme, colon, rest = url.partition(":")
     scheme = scheme.lower()
     if not colon:
-        raise InvalidRequest("url", f"is not a URL; supported: {_SUPPORTED}")
+        raise _refused(f"is not a URL; supported: {_SUPPORTED}")
     if scheme == "memory":
         if rest.strip("/"):
-            raise InvalidRequest("url", "memory: takes nothing after the colon")
+            raise _refused("memory: takes nothing after the colon")
         from leanflow_adapters.memory import MemoryStore  # noqa: PLC0415 - only what is asked for is imported
 
         return MemoryStore()
@@ -42,18 +41,24 @@ def open_store(url: str) -> Store:
 
         return SQLiteStore(path)
     if scheme in _NOT_YET:
-        raise InvalidRequest("url", f"{scheme}: has no adapter in this version; supported: {_SUPPORTED}")
-    raise InvalidRequest("url", f"its scheme is not one of those supported: {_SUPPORTED}")
+        raise _refused(f"{scheme}: has no adapter in this version; supported: {_SUPPORTED}")
+    raise _refused(f"its scheme is not one of those supported: {_SUPPORTED}")
 
 
 def _sqlite_path(rest: str) -> str:
     """Return the path behind ``sqlite:``, which comes after an empty host."""
     path, question, _ = rest.partition("?")
     if question or "#" in path:
-        raise InvalidRequest("url", "sqlite: takes no options (write ? as %3F and # as %23 in a file name)")
+        raise _refused("sqlite: takes no options (write ? as %3F and # as %23 in a file name)")
     path = unquote(path.removeprefix("///"))
     if not rest.startswith("///") or not path or path.endswith("/") or "\0" in path:
-        raise InvalidRequest("url", "sqlite: needs a file: sqlite:///relative.db or sqlite:////absolute.db")
+        raise _refused("sqlite: needs a file: sqlite:///relative.db or sqlite:////absolute.db")
     if path == ":memory:":
-        raise InvalidRequest("url", "sqlite: keeps a file; for a store without one use memory:")
+        raise _refused("sqlite: keeps a file; for a store without one use memory:")
     return path
+
+
+def _refused(reason: str) -> InvalidRequest:
+    from leanflow.errors import InvalidRequest  # noqa: PLC0415 - the command line starts with this package, and quickly
+
+    return InvalidRequest("url", reason)
