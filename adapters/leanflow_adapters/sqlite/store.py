@@ -94,6 +94,11 @@ class SQLiteStore(Methods):
         return f"SQLiteStore({self._path!r})"
 
     @property
+    def path(self) -> str:
+        """Its file, as an absolute path; there may be none before the store is opened for the first time."""
+        return self._path
+
+    @property
     def is_open(self) -> bool:
         """Whether it is open."""
         return self._opened is not None
