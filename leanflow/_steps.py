@@ -84,12 +84,12 @@ class Stepped:
     Attributes:
         request: as stored after it.
         decision: what was decided; a `Declined` duplicate if the event was seen before.
-        may_be_parked: False if it is known that nothing is parked under the ids that it stored.
+        ids_are_new: True if it is known that nothing is parked under the ids that it stored.
     """
 
     request: DataRequest
     decision: Decision
-    may_be_parked: bool = True
+    ids_are_new: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -174,15 +174,18 @@ class Steps:
     ) -> Stepped:
         after = decision.request if isinstance(decision, Accepted) else request
         self.know(after)
-        for kind, value in decision.ids:
-            self._owners.pop((kind, value), None)
+        for named in decision.ids:
+            if committed.ids_are_new:
+                self._own(named, (request.id,))
+            else:
+                self._owners.pop(named, None)
         due_at = after.due_at if after.due_at != request.due_at else None
         self._stir(bool(step.wakes), committed.announced > len(step.wakes), due_at)
         if isinstance(decision, Declined):
             _log.info("declined", extra=_extra(request, event, decision))
         elif _log.isEnabledFor(logging.DEBUG):
             _log.debug("accepted", extra=_extra(after, event, None))
-        return Stepped(request=after, decision=decision, may_be_parked=committed.may_be_parked)
+        return Stepped(request=after, decision=decision, ids_are_new=committed.ids_are_new)
 
     def _step(
         self, request: DataRequest, event: Event, decision: Decision, release: str | None, announce: bool
@@ -267,10 +270,13 @@ class Steps:
         if found is None:
             found = tuple(await self._store.owners(self._scope, kind, value))
             if found:
-                self._owners[kind, value] = found
-                if len(self._owners) > CACHED:
-                    self._owners.popitem(last=False)
+                self._own((kind, value), found)
         return found
+
+    def _own(self, named: tuple[IdKind, str], owners: tuple[str, ...]) -> None:
+        self._owners[named] = owners
+        if len(self._owners) > CACHED:
+            self._owners.popitem(last=False)
 
     # webhooks
 
@@ -348,7 +354,7 @@ class Steps:
         """Look for events parked under ids that a step stored, and for early ones after an accepted one."""
         if _is_duplicate(stepped.decision):
             return
-        for kind, value in stepped.decision.ids if stepped.may_be_parked else ():
+        for kind, value in () if stepped.ids_are_new else stepped.decision.ids:
             site("drain")
             for parked in await self._store.parked(self._scope, kind, value):
                 await self.offer(parked, (stepped.request.id,))

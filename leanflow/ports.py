@@ -238,13 +238,13 @@ class Committed:
     Attributes:
         outcome: see `Outcome`.
         announced: how many outbox rows were made, wake rows included.
-        may_be_parked: False only if the store knows that nothing is parked under the step's ids: it looked in a place that
-            no commit can slip past. True costs a second look.
+        ids_are_new: True only if the store knows, by a look that no commit can slip past, that no other request has the
+            step's ids and that nothing is parked under them. False costs a second look.
     """
 
     outcome: Outcome
     announced: int = 0
-    may_be_parked: bool = True
+    ids_are_new: bool = False
 
 
 @attrs.frozen(kw_only=True)
