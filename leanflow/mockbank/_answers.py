@@ -11,7 +11,7 @@ import attrs
 from leanflow._call import Answer
 
 from ._dice import derived_id
-from ._json import encode
+from ._json import to_bytes
 from ._state import Result, Wanted
 from ._times import http_date, micro, nano
 
@@ -87,7 +87,7 @@ class Writer:
 
     def json(self, body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
         """Return any body as JSON."""
-        return Answer(status=status, headers={**self._headers, **(headers or {})}, body=encode(body).encode())
+        return Answer(status=status, headers={**self._headers, **(headers or {})}, body=to_bytes(body))
 
     def html(self, status: int) -> Answer:
         """Return a page that a proxy in front of the API would send."""

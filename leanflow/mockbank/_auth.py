@@ -7,7 +7,6 @@ needs to be remembered about a token.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from datetime import datetime
@@ -18,7 +17,7 @@ from leanflow._call import Answer
 
 from ._answers import Refused
 from ._ask import Ask
-from ._json import encode, loads
+from ._json import loads, to_bytes
 from ._world import World
 
 __all__ = ["authorise", "issue_token", "token"]
@@ -48,7 +47,7 @@ def issue_token(world: World, scope: str, now: datetime) -> str:
         "jti": world.ids.next("token"),
         "generation": world.token_generation,
     }
-    signed = f"{_b64(encode({'alg': 'HS256', 'typ': 'JWT'}).encode())}.{_b64(encode(claims).encode())}"
+    signed = f"{_b64(to_bytes({'alg': 'HS256', 'typ': 'JWT'}))}.{_b64(to_bytes(claims))}"
     return f"{signed}.{_seal(world, signed)}"
 
 
@@ -59,11 +58,16 @@ def _claims(world: World, token: str, now: datetime) -> dict[str, Any] | None:
         return None
     try:
         claims = loads(_unb64(signed.partition(".")[2]))
-    except (ValueError, binascii.Error):
+    except ValueError:
         return None
     if not isinstance(claims, dict) or claims.get("generation") != world.token_generation:
         return None
     return claims if claims["exp"] > now.timestamp() else None
+
+
+def _same(given: str, wanted: str) -> bool:
+    # Headers that are no UTF-8 arrive with surrogates in them.
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())
 
 
 def _header(ask: Ask, name: str) -> str | None:
@@ -82,7 +86,7 @@ def authorise(ask: Ask) -> None:
         return
     app_token = _header(ask, "lean-app-token")
     if how in ("either", "app_token") and app_token is not None:
-        if hmac.compare_digest(app_token.encode(), world.settings.app.encode()):
+        if _same(app_token, world.settings.app):
             return
         raise Refused(status=401, code="UNAUTHORIZED")
     scheme, _, value = (_header(ask, "authorization") or "").partition(" ")
@@ -114,8 +118,8 @@ def token(ask: Ask) -> Answer:
         fields = {}
     form = {name: values[0] for name, values in fields.items()}
     client, secret = _credentials(ask, form)
-    known = hmac.compare_digest(client.encode(), world.settings.app.encode())
-    if not (hmac.compare_digest(secret.encode(), world.settings.client_secret.encode()) and known):
+    known = _same(client, world.settings.app)
+    if not (_same(secret, world.settings.client_secret) and known):
         return ask.write.json({"error": "invalid_client"}, 401)
     if form.get("grant_type") != "client_credentials":
         return ask.write.json({"error": "unsupported_grant_type"}, 400)

@@ -86,7 +86,7 @@ def _meta(ask: Ask) -> dict[str, str] | None:
     text = ask.call.query.get("meta")
     if text is None:
         return None
-    meta = loads(text.encode())
+    meta = loads(text.encode("utf-8", "replace"))
     if not isinstance(meta, dict):
         raise invalid("meta", text)
     return {str(name): value if isinstance(value, str) else str(value) for name, value in meta.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Raw", "encode", "loads"]
+__all__ = ["Raw", "encode", "loads", "to_bytes"]
 
 
 @attrs.frozen
@@ -44,6 +44,11 @@ def encode(value: object) -> str:
         return "[" + ",".join(map(encode, value)) + "]"
     msg = f"cannot write a {type(value).__name__} as JSON"
     raise TypeError(msg)
+
+
+def to_bytes(value: object) -> bytes:
+    """Return `encode`'s text as UTF-8; half a surrogate pair, which JSON can name and UTF-8 cannot, becomes ``?``."""
+    return encode(value).encode("utf-8", "replace")
 
 
 def loads(raw: bytes | None) -> Any:

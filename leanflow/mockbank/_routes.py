@@ -16,7 +16,7 @@ from . import _auth, _data_calls, _directory, _events_api, _refreshes
 from ._answers import Refused, Writer
 from ._ask import Ask
 from ._faults import Context, Fault
-from ._json import encode, loads
+from ._json import loads, to_bytes
 from ._log import CallRecord
 from ._world import World
 
@@ -212,7 +212,7 @@ def _struck_leaving(exchange: Exchange, said: Answer, fault: Fault) -> Exchange:
             body = {name: value for name, value in body.items() if name not in has["fields"]}
         else:
             body |= has["fields"]
-    return attrs.evolve(exchange, answer=attrs.evolve(said, body=encode(body).encode()))
+    return attrs.evolve(exchange, answer=attrs.evolve(said, body=to_bytes(body)))
 
 
 def _logged(world: World, context: Context, exchange: Exchange, struck: str | None) -> Exchange:

@@ -20,7 +20,7 @@ from leanflow._lean.signature import HEADER, sign
 
 from ._dice import Ids
 from ._disturbances import Disturbance, Disturbances
-from ._json import encode
+from ._json import to_bytes
 from ._log import Log, WebhookRecord
 from ._settings import Settings
 from ._times import micro, nano
@@ -145,7 +145,7 @@ class Webhooks:
             body["timestamp"] = nano(told) if struck.nanoseconds else micro(told)
         if self._settings.webhook_event_ids and not struck.without_event_id:
             body["event_id"] = event_id
-        raw = encode(body).encode()
+        raw = to_bytes(body)
         headers = {"content-type": "application/json", "user-agent": "lean-webhooks"}
         if not struck.unsigned:
             wrong = forged or struck.wrong_signature

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given, strategies as st
 
 from leanflow._call import Call
 from leanflow.mockbank import PERMISSIONS, Exchange, Mockbank
@@ -292,6 +293,91 @@ def test_a_permission_that_was_not_granted_is_403(lean: Lean) -> None:
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/balances"
     assert lean.accounts(entity)["status"] == "OK"
     assert lean.ask("GET", path, entity_id=entity)[1]["status"] == "USER_PERMISSIONS_NOT_GRANTED"
+
+
+PATHS = [
+    "/oauth2/token",
+    "/data/v2/accounts",
+    "/data/v2/accounts/ACCOUNT/transactions",
+    "/data/v1/accounts",
+    "/data/v1/balance",
+    "/data/v2/refreshes",
+    "/data/v2/refreshes/ENTITY",
+    "/data/v2/results/ENTITY",
+    "/v1/results/x",
+    "/events/v1",
+    "/customers/v1",
+    "/customers/v1/entities",
+    "/customers/v1/ENTITY",
+    "/customers/v1/app-user-id/%ff",
+    "/banks/v1",
+    "/link/connect",
+    "/",
+    "",
+]
+NAMES = [
+    "entity_id",
+    "account_id",
+    "page",
+    "size",
+    "page_number",
+    "page_size",
+    "async",
+    "meta",
+    "start_date",
+    "end_date",
+    "from",
+    "to",
+    "type",
+    "reason",
+    "app_user_id",
+    "username",
+    "password",
+    "bank_id",
+    "permissions",
+    "government_identifiers",
+    "grant_type",
+    "scope",
+]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters())
+    | st.just("ENTITY"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=4),
+)
+
+
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]),
+    path=st.sampled_from(PATHS),
+    query=st.dictionaries(
+        st.sampled_from(NAMES), st.text(st.characters(), max_size=20) | st.just("ENTITY"), max_size=4
+    ),
+    body=st.binary(max_size=40) | JSON.map(json.dumps).map(str.encode),
+    app=st.sampled_from(["right", "wrong", "\udcff", ""]),
+)
+def test_no_call_breaks_it(method: str, path: str, query: dict[str, str], body: bytes, app: str) -> None:
+    """Whatever is sent, the answer is JSON in UTF-8 with a status below 500."""
+    lean = Lean()
+    entity = lean.bank.connect()
+
+    def named(text: str) -> str:
+        return text.replace("ENTITY", entity).replace("ACCOUNT", lean.bank.accounts_of(entity)[0])
+
+    call = Call(
+        method=method,
+        path=named(path),
+        query={name: named(value) for name, value in query.items()},
+        headers={"lean-app-token": lean.bank.app if app == "right" else app},
+        body=body.replace(b"ENTITY", entity.encode()) or None,
+    )
+    answer = lean.bank.handle(call, lean.now).answer
+    assert answer is not None
+    assert 200 <= answer.status < 500
+    json.loads(answer.body.decode())
 
 
 def test_meta_is_echoed(lean: Lean) -> None:

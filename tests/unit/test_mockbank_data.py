@@ -139,6 +139,24 @@ def test_dates_bound_transactions(lean: Lean) -> None:
     assert "2025-03-25" in days  # the salary
     assert min(days) >= "2025-03-01"
     assert max(days) <= "2025-03-31"
+    one_day = lean.ask("GET", path, **{**query, "start_date": "2025-03-25", "end_date": "2025-03-25"})[1]["data"]
+    assert any("SALARY" in one["transaction_information"] for one in one_day["transactions"])
+
+
+def test_todays_transactions_are_there_once_they_are_booked(lean: Lean) -> None:
+    """The salary of a 25th is not there at five in the morning, and is at noon."""
+    entity = lean.bank.connect()
+    path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
+
+    def salaries() -> int:
+        today = {"start_date": "2026-01-25", "end_date": "2026-01-25"}
+        items = lean.ask("GET", path, entity_id=entity, **today)[1]["data"]["transactions"]
+        return sum("SALARY" in one["transaction_information"] for one in items)
+
+    lean.now = lean.now.replace(day=25, hour=5)
+    assert salaries() == 0
+    lean.now = lean.now.replace(hour=12)
+    assert salaries() == 1
 
 
 def test_balances_are_what_transactions_add_up_to(lean: Lean) -> None:

@@ -509,5 +509,7 @@ def test_time_that_stands_still_or_goes_back_undoes_nothing(lean: Lean) -> None:
     asked = lean.accounts(entity, **{"async": "true"})["results_id"]
     lean.later(seconds=2)
     assert results(lean, asked)[1]["status"] == "OK"
+    latest = lean.bank.now
     lean.later(seconds=-60)
     assert results(lean, asked)[1]["status"] == "OK"
+    assert lean.bank.now == latest

@@ -269,7 +269,9 @@ def test_webhooks_can_come_before_the_answer(lean: Lean) -> None:
     quick.bank.disturb(Disturbance(types="results.ready", early=True))
     said = quick.accounts(entity, **{"async": "true"})
     assert said["status"] == "PENDING"
-    [early] = due(quick, early=True)
+    [early] = quick.bank.deliveries_due(quick.now, early=True)
+    assert quick.bank.deliveries_due(quick.now) == []
+    quick.bank.delivered(early.id, 200, quick.now)
     assert json.loads(early.body)["payload"] == {"id": said["results_id"]}
     assert due(quick) == []
     assert due(lean, early=True) == []
@@ -336,6 +338,19 @@ def test_the_events_api_can_list_oldest_first() -> None:
     times = [one["timestamp"] for one in events(lean)["data"]]
     assert times == sorted(set(times))
     assert len(times) == 3
+
+
+def test_the_events_api_tells_the_time_of_the_first_attempt(lean: Lean) -> None:
+    """Not that of the event, nor that of a retry."""
+    lean.bank.connect()
+    told = lean.now
+    lean.later(minutes=5)
+    first = lean.now
+    due(lean, 500)
+    lean.later(minutes=1)
+    [again] = due(lean)
+    assert datetime.fromisoformat(json.loads(again.body)["timestamp"]) == told
+    assert [datetime.fromisoformat(one["timestamp"]) for one in events(lean)["data"]] == [first]
 
 
 def test_events_are_forgotten_after_ninety_days(lean: Lean) -> None:
