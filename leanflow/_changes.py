@@ -57,7 +57,7 @@ Fields = dict[str, Any]
 _LEAN_CLOCK_TOLERANCE = timedelta(minutes=5)  # Lean's clock is believed about an end when it differs by more than this
 _RECHECK_END_MIN = timedelta(hours=1)
 _RECHECK_END_MAX = timedelta(days=3)  # twelve of them outlive any reconnect id
-_LONGEST_QUIET = timedelta(days=7)  # Lean's own limits are by the day; a longer Retry-After is a mistake
+_LONGEST_QUIET = timedelta(days=1)  # Lean's own limits are by the day; a longer Retry-After is a mistake
 _STILL: Fields = {"place_at": None, "probe_at": None, "wait_until": None}
 
 

@@ -16,13 +16,23 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 
 
-def _positive(instance: object, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
+def _positive(_instance: object, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
     if value <= timedelta():
         raise InvalidRequest(f"Policy.{attribute.name}", "must be longer than nothing")
 
 
+def _not_negative(_instance: object, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
+    if value < timedelta():
+        raise InvalidRequest(f"Policy.{attribute.name}", "must not be less than nothing")
+
+
 def _wait(default: timedelta) -> timedelta:
     field: timedelta = attrs.field(default=default, validator=_positive)
+    return field
+
+
+def _margin(default: timedelta) -> timedelta:
+    field: timedelta = attrs.field(default=default, validator=_not_negative)
     return field
 
 
@@ -63,7 +73,7 @@ class Policy:
     """
 
     reconnect_ttl: timedelta = _wait(30 * _DAY)
-    expiry_grace: timedelta = attrs.field(default=4 * _HOUR)
+    expiry_grace: timedelta = _margin(4 * _HOUR)
     pending_limit: timedelta = _wait(_DAY)
     results_limit: timedelta = _wait(_DAY)
     user_timeout: timedelta = _wait(15 * _MINUTE)
@@ -86,8 +96,8 @@ class Policy:
     place_siblings: bool = True
     duplicate_wait: timedelta = _wait(_MINUTE)
     customer_present: timedelta = _wait(5 * _MINUTE)
-    place_wait: timedelta = attrs.field(default=5 * _SECOND)
-    jitter: timedelta = attrs.field(default=10 * _SECOND)
+    place_wait: timedelta = _margin(5 * _SECOND)
+    jitter: timedelta = _margin(10 * _SECOND)
     lease: timedelta = _wait(90 * _SECOND)
     poll: timedelta = _wait(_SECOND)
     calls: int = 64
@@ -101,6 +111,8 @@ class Policy:
     shutdown_wait: timedelta = _wait(8 * _SECOND)
 
     def __attrs_post_init__(self) -> None:
+        if self.reconcile_every is not None and self.reconcile_every <= timedelta():
+            raise InvalidRequest("Policy.reconcile_every", "must be longer than nothing, or None")
         for name in ("probes", "idle_probes", "announce_backoff"):
             waits = getattr(self, name)
             if not waits or min(waits) <= timedelta():
