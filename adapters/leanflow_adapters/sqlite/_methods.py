@@ -17,6 +17,7 @@ from leanflow.ports import (
     Created,
     Creation,
     HistoryEntry,
+    Outcome,
     OutboxRow,
     ParkedEvent,
     Query,
@@ -25,6 +26,7 @@ from leanflow.ports import (
 )
 from leanflow_adapters.sqlite import _claims, _outbox, _reads, _steps, _upkeep
 from leanflow_adapters.sqlite._plans import Plan, Tx
+from leanflow_adapters.sqlite._recent import Recent
 
 __all__ = ["Methods"]
 
@@ -52,6 +54,8 @@ def _forget(scope: Scope, before: datetime, keys: Sequence[str], stones: Sequenc
 class Methods(ABC):
     """Every method of the port that touches rows."""
 
+    _recent: Recent | None = None
+
     @abstractmethod
     async def _write(self, work: Callable[[Tx], Plan[T]], exclusive: tuple[Hashable, ...] = ()) -> T:
         """Do work that writes, durably, or in the transaction that was joined."""
@@ -73,7 +77,11 @@ class Methods(ABC):
     async def commit(self, step: Step) -> Committed:
         """Commit one step, whole or not at all."""
         rows = _steps.StepRows.of(step)
-        return await self._write(partial(_steps.commit, rows), (step.request_id or rows, (rows.scope, step.inbox.key)))
+        exclusive = (step.request_id or rows, (rows.scope, step.inbox.key))
+        committed = await self._write(partial(_steps.commit, rows), exclusive)
+        if self._recent is not None and step.after is not None and committed.outcome is Outcome.committed:
+            self._recent.put(step.after)
+        return committed
 
     async def seen(self, scope: Scope, key: str) -> bool:
         """Return whether the inbox key is stored and not parked."""
@@ -81,7 +89,7 @@ class Methods(ABC):
 
     async def load(self, scope: Scope, request_id: str) -> DataRequest | None:
         """Return a request as last committed, or None."""
-        return await self._read(lambda _: _reads.load(scope, request_id))
+        return await self._read(lambda _: _reads.load(scope, request_id, self._recent))
 
     async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
         """Return the ids of the requests that this id names or named."""

@@ -10,6 +10,7 @@ from leanflow._request import DataRequest, IdKind, Scope
 from leanflow.events import Page
 from leanflow.ports import HistoryEntry, ParkedEvent, Query
 from leanflow_adapters.sqlite._plans import Plan, Read
+from leanflow_adapters.sqlite._recent import Recent
 from leanflow_adapters.sqlite._rows import (
     digest,
     history_entry,
@@ -23,7 +24,7 @@ from leanflow_adapters.sqlite._steps import SEEN, TOMBSTONE
 
 __all__ = ["buried", "counts", "early", "find", "history", "load", "owners", "pages", "parked", "parked_due", "raw_event", "seen"]
 
-_LOAD = Read("SELECT record, call_no FROM leanflow_requests WHERE id = ?2 AND scope = ?1")
+_LOAD = Read("SELECT record, call_no, version FROM leanflow_requests WHERE id = ?2 AND scope = ?1")
 _OWNERS = Read("SELECT request_id FROM leanflow_ids WHERE scope = ?1 AND kind = ?2 AND value = ?3 ORDER BY request_id")
 _HISTORY = Read(
     """SELECT request_id, version, key, at, tag, trigger, from_state, to_state, declined, event FROM leanflow_history
@@ -59,10 +60,14 @@ def buried(scope: Scope, kind: IdKind, value: str) -> Plan[bool]:
     return bool(found)
 
 
-def load(scope: Scope, request_id: str) -> Plan[DataRequest | None]:
+def load(scope: Scope, request_id: str, recent: Recent | None) -> Plan[DataRequest | None]:
     """Return one request."""
     found = yield _LOAD, (scope_number(scope), request_id)
-    return request_of(*found[0]) if found else None
+    if not found:
+        return None
+    record, call_no, version = found[0]
+    known = recent.get(request_id, version, call_no) if recent is not None else None
+    return request_of(record, call_no) if known is None else known
 
 
 def owners(scope: Scope, kind: IdKind, value: str) -> Plan[Sequence[str]]:

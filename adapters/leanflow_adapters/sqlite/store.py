@@ -24,6 +24,7 @@ from leanflow_adapters.sqlite._joined import joined
 from leanflow_adapters.sqlite._lane import Lane, read_batch, write_batch
 from leanflow_adapters.sqlite._methods import Methods
 from leanflow_adapters.sqlite._plans import Plan, Tx
+from leanflow_adapters.sqlite._recent import Recent
 
 __all__ = ["SQLiteStore"]
 
@@ -88,6 +89,7 @@ class SQLiteStore(Methods):
         self._wal_cap = wal_cap
         self._checkpoint_period = checkpoint_period
         self._opened: _Open | None = None
+        self._recent = Recent()
         self._is_opening = False
 
     def __repr__(self) -> str:
