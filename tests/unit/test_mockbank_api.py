@@ -380,6 +380,14 @@ def test_no_call_breaks_it(method: str, path: str, query: dict[str, str], body: 
     json.loads(answer.body.decode())
 
 
+def test_half_a_surrogate_pair_is_answered(lean: Lean) -> None:
+    """JSON can name what UTF-8 cannot write: the answer and the webhook are UTF-8 all the same."""
+    status, said = lean.ask("POST", "/customers/v1/", {"app_user_id": "\ud800"})
+    assert (status, said["app_user_id"]) == (200, "?")
+    lean.bank.connect("\ud800")
+    assert lean.webhooks()[0]["payload"]["app_user_id"] == "?"
+
+
 def test_meta_is_echoed(lean: Lean) -> None:
     """`meta` comes back as it was sent."""
     assert lean.accounts(lean.bank.connect(), meta='{"case":"9"}')["meta"] == {"case": "9"}

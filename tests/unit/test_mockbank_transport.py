@@ -15,6 +15,8 @@ from leanflow._lean.answers import parse_answer
 from leanflow.errors import CallFailed, InvalidRequest
 from leanflow.events import AnsweredOk, AnsweredPending, AnsweredReconnect, AnsweredRefused
 from leanflow.mockbank import Disturbance, Fault, Mockbank
+from leanflow.ports import Clock, Transport
+from leanflow.testing import Traveller
 from leanflow_adapters.mockbank import HandClock, MockbankTransport, ScaledClock, deliver
 
 
@@ -206,6 +208,15 @@ async def test_leanflows_calls_are_all_known() -> None:
     ):
         answer = await transport.send(call)
         assert answer.status == 200, (call.path, answer.body)
+
+
+def test_it_keeps_the_ports() -> None:
+    """The type checker holds the transport to `Transport` and `Traveller`, and the clocks to `Clock`."""
+    clocks: list[Clock] = [HandClock(), ScaledClock()]
+    transport: Transport = MockbankTransport(Mockbank(), clocks[0])
+    traveller: Traveller = MockbankTransport(Mockbank(), clocks[1])
+    assert transport
+    assert traveller.next_due() is None
 
 
 async def test_clocks_move_as_they_should() -> None:
