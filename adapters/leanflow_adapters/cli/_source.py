@@ -1,0 +1,178 @@
+"""Where a command looks: an engine named as MODULE:ATTR, or a store alone, named by its URL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import attrs
+import click
+
+from leanflow import Answer, Call, LeanFlow
+from leanflow._request import Scope
+from leanflow.errors import CallFailed
+from leanflow.ports import Store, Transport
+from leanflow_adapters import open_store
+
+__all__ = ["Source", "load_engine", "observer", "source_of", "source_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@attrs.frozen(kw_only=True)
+class Source:
+    """What a command looks at.
+
+    Attributes:
+        store: where requests are kept.
+        scope: which of them.
+        engine: the engine, if one was named.
+    """
+
+    store: Store
+    scope: Scope
+    engine: LeanFlow | None = None
+
+
+class _NoTransport:
+    """For a store without an engine: nothing is sent."""
+
+    async def send(self, call: Call) -> Answer:
+        """Refuse."""
+        raise CallFailed(f"no engine was named to send {call.method} {call.path}", maybe_sent=False)
+
+    async def token(self, customer_id: str) -> str | None:
+        """Refuse."""
+        raise CallFailed(f"no engine was named to get a token for customer {customer_id}", maybe_sent=False)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+def source_options(command: F) -> F:
+    """Add ``--store``, ``--app``, ``--environment`` and ``--region`` to a command."""
+    for option in (
+        click.option("--region", default="uae", show_default=True, help="With --store: uae or ksa."),
+        click.option(
+            "--environment", default="sandbox", show_default=True, help="With --store: sandbox or production."
+        ),
+        click.option("--app", default="default", show_default=True, help="With --store: Lean's application id."),
+        click.option("--store", metavar="URL", help="A store alone, as sqlite:///flows.db, instead of MODULE:ATTR."),
+    ):
+        command = option(command)
+    return command
+
+
+def source_of(
+    target: str | None, *, store: str | None, app: str, environment: str, region: str, create: bool = False
+) -> Source:
+    """Return what was named.
+
+    Args:
+        target: MODULE:ATTR, or None.
+        store: a URL, or None.
+        app: Lean's application id, with `store`.
+        environment: the same.
+        region: the same.
+        create: whether a file that is not there may be made.
+
+    Raises:
+        ClickException: neither or both were named, or there is no such thing.
+    """
+    if (target is None) == (store is None):
+        raise click.UsageError("Name an engine as MODULE:ATTR, or a store with --store URL.")
+    if store is not None:
+        scope = Scope(app=app, environment=environment, region=region)
+        source = Source(store=open_store(store), scope=scope)
+    else:
+        engine = load_engine(target or "")
+        source = Source(store=engine.store, scope=engine.scope, engine=engine)
+    path = getattr(source.store, "path", None)
+    if not create and isinstance(path, str) and not Path(path).exists():
+        raise click.ClickException(f"there is no store at {path}; an engine makes it, or `leanflow migrate`")
+    return source
+
+
+@asynccontextmanager
+async def observer(source: Source) -> AsyncIterator[LeanFlow]:
+    """Open an engine without workers and handlers on a source: it looks, and works on nothing."""
+    transport: Transport = _NoTransport() if source.engine is None else source.engine.transport
+    engine = LeanFlow(
+        store=source.store,
+        transport=transport,
+        webhook_secrets=["takes in no webhook"],
+        app=source.scope.app,
+        environment=source.scope.environment,
+        region=source.scope.region,
+        policy=None if source.engine is None else source.engine.policy,
+        workers=0,
+    )
+    async with engine:
+        yield engine
+
+
+# --- MODULE:ATTR -------------------------------------------------------------------------------------------------
+
+
+def load_engine(target: str) -> LeanFlow:
+    """Return the engine that MODULE:ATTR names, or that the function there returns.
+
+    Raises:
+        UsageError: it is not of that form.
+        ClickException: it names nothing, or something else.
+    """
+    module_name, colon, attribute = target.partition(":")
+    if not (module_name and colon and attribute):
+        raise click.UsageError(f"{target!r} names no engine: write MODULE:ATTR, as in shop.backend:flows")
+    here = os.getcwd()  # noqa: PTH109 - sys.path wants a string
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found = _imported(module_name)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise click.ClickException(f"{module_name} has no {attribute!r}")
+        found = getattr(found, name)
+    if isinstance(found, LeanFlow):
+        return found
+    if callable(found):
+        found = _made(found, target)
+    if isinstance(found, LeanFlow):
+        return found
+    if hasattr(found, "close"):
+        found.close()  # a coroutine that nobody will await
+    raise click.ClickException(f"{target} is a {type(found).__name__}, neither an engine nor a function returning one")
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise click.ClickException(f"there is no module {error.name!r} in this directory or installed") from error
+        _failed(f"importing {name}", error)
+    except Exception as error:  # noqa: BLE001 - it is somebody else's module: anything may happen
+        _failed(f"importing {name}", error)
+
+
+def _made(function: Callable[[], Any], target: str) -> Any:
+    try:
+        return function()
+    except Exception as error:  # noqa: BLE001 - the same
+        _failed(f"calling {target}", error)
+
+
+def _failed(what: str, error: Exception) -> NoReturn:
+    """Say what went wrong in somebody else's module, and where, in one line."""
+    where = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not code.co_filename.startswith("<frozen"):
+            where = f" ({code.co_filename}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    raise click.ClickException(f"{what} failed: {type(error).__name__}: {error}{where}") from error
