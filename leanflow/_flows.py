@@ -457,6 +457,7 @@ class LeanFlow(Operations):
         for _ in range(TICK_ROUNDS):
             placing = set(self._placing.values())
             if placing:
+                self._idle_worker.last_request = next(iter(self._placing))
                 await asyncio.wait(placing)
             done = await self._idle_worker.sweep() + len(placing)
             if done == 0:

@@ -1,0 +1,378 @@
+"""Announcements: at least once to each sink, in order per request, and no sink holds up another. And wakes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leanflow import Change, DataRequest, Handlers, LeanFlow, Policy, State
+from leanflow.errors import InvalidRequest, Livelock, RequestNotFound
+from leanflow.ports import OutboxRow
+from leanflow.testing import FakeClock, travel
+from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of, recorder
+from tests.support.lean import Lean, webhook
+
+QUICK = Policy(announce_backoff=(timedelta(seconds=1),), announce_tries=3)
+
+
+@pytest.fixture(params=STORES)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
+    """Either store."""
+    return maker_of(request.param, tmp_path)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def lean(clock: FakeClock) -> Lean:
+    """Lean, in v2."""
+    return Lean(clock)
+
+
+class Bus:
+    """A bus that may be down."""
+
+    def __init__(self, name: str = "bus") -> None:
+        self.name = name
+        self.rows: list[OutboxRow] = []
+        self.opened = 0
+        self.down = False
+
+    async def open(self) -> None:
+        """Connect to nothing."""
+        self.opened += 1
+
+    async def publish(self, batch: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
+        """Take everything, or raise."""
+        if self.down:
+            raise ConnectionError("down")
+        self.rows += batch
+        return [None] * len(batch)
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        self.opened -= 1
+
+
+def failing(times: int, name: str = "failing") -> tuple[Handlers, list[Change]]:
+    """Return a handler that raises so many times, and what it took."""
+    handlers, took, left = Handlers(), [], [times]
+
+    @handlers.on(name=name)
+    async def take(change: Change, _flows: LeanFlow) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise RuntimeError("not now")
+        took.append(change)
+
+    return handlers, took
+
+
+async def test_a_failing_sink_holds_up_no_other(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """A handler that fails and a bus that is down lose nothing and delay nobody else; then they get it in order."""
+    heard, bus = recorder(), Bus()
+    broken, took = failing(2)
+    bus.down = True
+    async with engine(make(), lean, clock, handlers=[heard.handlers, broken], bus=bus, policy=QUICK) as flows:
+        request = await flows.request("accounts", entity_id="e")
+        await flows.tick()
+        assert heard.states == ["requested", "fetched"]
+        assert (took, bus.rows) == ([], [])
+        assert set((await flows.health()).sinks) >= {"failing", "bus"}
+        await travel(flows, clock, timedelta(seconds=2))
+        bus.down = False
+        await travel(flows, clock, timedelta(seconds=4))
+        expected = [f"{request.id}:0:requested", f"{request.id}:1:fetched"]
+        assert [change.key for change in took] == [row.key for row in bus.rows] == expected
+        assert await flows.undelivered() == ()
+
+
+async def test_a_poison_announcement_is_set_aside_and_redelivered(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """R15: after `announce_tries` it is set aside, visibly; what is behind it goes on, flagged; `redeliver` sends it."""
+    broken, took = failing(3)
+    async with engine(make(), lean, clock, handlers=broken, policy=QUICK) as flows:
+        request = await flows.request("accounts", entity_id="e")
+        await travel(flows, clock, timedelta(seconds=10))
+        assert [(change.to_state, change.out_of_order) for change in took] == [(State.fetched, True)]
+        [row] = await flows.undelivered(set_aside=True)
+        assert (row.key, row.sink, row.tries, row.error) == (f"{request.id}:0:requested", "failing", 3, "RuntimeError")
+        assert (await flows.health()).sinks["failing"].set_aside == 1
+        await flows.redeliver(row.key, "failing")
+        await flows.tick()
+        assert [change.to_state for change in took] == [State.fetched, State.requested]
+        assert await flows.undelivered() == ()
+        with pytest.raises(RequestNotFound, match="set aside"):
+            await flows.redeliver(row.key, "failing")
+
+
+async def test_a_handler_that_is_not_here_loses_nothing(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """Names are kept in the store: a process without the handler makes rows for it, and one that has it delivers."""
+    heard = recorder()
+    async with engine(make(), lean, clock, handlers=heard.handlers):
+        pass
+    async with engine(make(), lean, clock, seed=1) as other:
+        await other.request("accounts", entity_id="e")
+        await travel(other, clock, timedelta(hours=1))
+        assert len(await other.undelivered()) == 2
+    async with engine(make(), lean, clock, handlers=heard.handlers, seed=2) as flows:
+        await flows.tick()
+        assert heard.states == ["requested", "fetched"]
+
+
+async def test_a_handler_that_comes_later_hears_from_then_on(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """A new name gets what happens after it was first made known; the other engine makes rows for it at once."""
+    heard = recorder()
+    async with engine(make(), lean, clock) as old:
+        await old.request("accounts", entity_id="before")
+        async with engine(make(), lean, clock, handlers=heard.handlers, seed=1) as new:
+            request = await old.request("accounts", entity_id="after")
+            await new.tick()
+            assert [change.request.id for change in heard.changes] == [request.id] * 2
+
+
+async def test_handlers_get_what_they_asked_for(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """Filters by state, resource and webhook type; a plain function runs in a thread."""
+    handlers, took = Handlers(), []
+
+    @handlers.on(State.fetched, resource="identity", name="identities")
+    async def one(change: Change, _flows: LeanFlow) -> None:
+        took.append(("identities", change.request.resource.value, change.to_state.value))
+
+    @handlers.on_webhook("entity.created", name="created")
+    def two(event: Any, flows: LeanFlow) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        took.append(("created", event.type, type(flows).__name__))
+
+    async with engine(make(), lean, clock, handlers=handlers) as flows:
+        await flows.request("accounts", entity_id="e")
+        await flows.request("identity", entity_id="e")
+        await deliver(flows, *(webhook(kind, {"id": "x"}, event_id=kind) for kind in ("entity.created", "a.b")))
+        await flows.tick()
+    assert sorted(took) == [("created", "entity.created", "LeanFlow"), ("identities", "identity", "fetched")]
+
+
+async def test_what_a_handler_does_is_done_in_the_same_tick(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """A handler gets the engine; what it causes is done before `tick` returns."""
+    handlers = Handlers()
+
+    @handlers.on(State.fetched, resource="accounts")
+    async def accounts_came(change: Change, flows: LeanFlow) -> None:
+        await flows.request("identity", entity_id=change.request.entity_id, key=change.key)
+
+    async with engine(make(), lean, clock, handlers=handlers) as flows:
+        await flows.request("accounts", entity_id="e")
+        await flows.tick()
+        assert [r.resource.value async for r in flows.find(state=State.fetched)] == ["accounts", "identity"]
+
+
+async def test_a_handler_whose_wait_is_cancelled_is_tried_again(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """A handler that raises `CancelledError` of its own fails like any other; the relay goes on."""
+    handlers, tries = Handlers(), []
+
+    @handlers.on(State.fetched, name="impatient")
+    async def take(change: Change, _flows: LeanFlow) -> None:
+        tries.append(change.key)
+        if len(tries) == 1:
+            raise asyncio.CancelledError
+
+    async with engine(make(), lean, clock, handlers=handlers, policy=QUICK) as flows:
+        await flows.request("accounts", entity_id="e")
+        await travel(flows, clock, timedelta(seconds=3))
+    assert len(tries) == 2
+    assert len(set(tries)) == 1
+
+
+async def test_a_crash_after_delivery_delivers_again_under_the_same_key(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """At least once: a process that died between the handler and the mark leaves the row to the next, same key."""
+    heard = recorder()
+    async with engine(make(), lean, clock, handlers=heard.handlers) as flows:
+        request = await flows.request("accounts", entity_id="e")
+        rows = await flows._store.claim_outbox(
+            flows._scope, sinks=["recorder"], owner="dead", now=clock.now(), lease=90, limit=10
+        )
+        assert [row.key for row in rows] == [f"{request.id}:0:requested"]
+        await flows.tick()
+        assert heard.keys == []
+        await travel(flows, clock, timedelta(seconds=90))
+        assert heard.keys == [f"{request.id}:0:requested", f"{request.id}:1:fetched"]
+
+
+async def test_a_livelock_is_named(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """A handler that always causes more work makes `tick` raise, with a request's id."""
+    handlers = Handlers()
+
+    @handlers.on(State.fetched, name="more")
+    async def more(change: Change, flows: LeanFlow) -> None:
+        await flows.request("accounts", entity_id=change.key)
+
+    lean_one = lean
+    async with engine(make(), lean_one, clock, handlers=handlers) as flows:
+        import leanflow._flows as module
+
+        rounds = module.TICK_ROUNDS
+        try:
+            module.TICK_ROUNDS = 20
+            await flows.request("accounts", entity_id="e")
+            with pytest.raises(Livelock) as caught:
+                await flows.tick()
+        finally:
+            module.TICK_ROUNDS = rounds
+        assert caught.value.rounds == 20
+        assert (await flows.get(caught.value.request_id or "")).entity_id.endswith("fetched")
+
+
+def test_a_sink_s_name_is_its_own() -> None:
+    """`wake` is reserved, and two sinks of one name are refused before anything is opened."""
+    clock = FakeClock()
+    for bus in (Bus("wake"), Bus("recorder")):
+        with pytest.raises(InvalidRequest, match="another sink"):
+            engine(maker_of("memory", Path())(), Lean(clock), clock, handlers=recorder().handlers, bus=bus)
+
+
+# --- wakes -------------------------------------------------------------------------------------------------------
+
+
+async def _wanting(flows: LeanFlow, lean: Lean, resource: str, entity_id: str = "e") -> DataRequest:
+    lean.will(entity_id, "reconnect")
+    request = await flows.request(resource, entity_id=entity_id)
+    assert request.state is State.reconnect_required
+    return request
+
+
+async def test_one_otp_unblocks_all_requests_of_the_entity(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """Proved live by one, the entity's others are placed again with jitter, once; another entity's are not."""
+    async with engine(make(), lean, clock) as flows:
+        first = await _wanting(flows, lean, "accounts")
+        others = [await _wanting(flows, lean, "identity")]
+        for number in range(3):
+            lean.will("e", "reconnect")
+            request = await flows.request("balances", entity_id="e", account_id=f"a{number}")
+            others.append(request)
+        stranger = await _wanting(flows, lean, "accounts", "f")
+        prompted = others[-1]
+        await flows.prompt(prompted.id)
+        await flows.prompt(first.id)
+        lean.reconnect(first.reconnect_id or "")
+        await deliver(flows, *lean.take())
+        await travel(flows, clock, timedelta(seconds=11))
+        for request in (first, *others[:-1]):
+            assert (await flows.get(request.id)).state is State.fetched
+        held = await flows.get(prompted.id)
+        assert held.state is State.awaiting_user
+        assert held.entity_live_at is not None
+        assert (await flows.get(stranger.id)).version == stranger.version
+        await flows.callback(prompted.id, {"status": "CANCELLED"}, prompt=1)
+        await travel(flows, clock, timedelta(seconds=1))
+        assert (await flows.get(prompted.id)).state is State.fetched
+        assert lean.placed["e"] == 5 + 4
+
+
+async def test_a_bank_that_is_back_wakes_what_it_held(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """`bank.availability.updated` with both switches on places what DISABLED_BY_LEAN held, spread out; else nothing."""
+    async with engine(make(), lean, clock) as flows:
+        held = []
+        for number in range(120):
+            lean.will(f"e{number}", "DISABLED_BY_LEAN")
+            held.append(await flows.request("accounts", entity_id=f"e{number}"))
+        for number, (active, enabled) in enumerate([(True, False), (False, True)]):
+            switches = {"active": {"data": active}, "enabled": {"data": enabled}}
+            await deliver(
+                flows,
+                webhook("bank.availability.updated", {"identifier": "B", "availability": switches}, event_id=str(number)),
+            )
+        await travel(flows, clock, timedelta(seconds=11))
+        assert (await flows.counts())[State.requested] == 120
+        switches = {"active": {"data": True}, "enabled": {"data": True}}
+        raw = webhook("bank.availability.updated", {"identifier": "B", "availability": switches}, event_id="back")
+        await deliver(flows, raw, raw)
+        await flows.tick()
+        places = {(await flows.get(r.id)).place_at for r in held[:20]}
+        assert len(places) > 15
+        await travel(flows, clock, timedelta(seconds=11))
+        assert (await flows.counts())[State.fetched] == 120
+
+
+async def test_an_unmatched_reconnect_only_nudges(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """`entity.reconnected` with an id that nobody has moves no request; it has the entity's results looked at soon."""
+    async with engine(make(), lean, clock) as flows:
+        request = await _wanting(flows, lean, "accounts")
+        await deliver(
+            flows, webhook("entity.reconnected", {"id": "e", "reconnect_id": "unknown"}, event_id="1", at=clock.now())
+        )
+        looked = len(lean.calls)
+        await travel(flows, clock, timedelta(seconds=11))
+        assert len(lean.calls) == looked + 1
+        assert (await flows.get(request.id)).state is State.reconnect_required
+        assert lean.placed["e"] == 1
+
+
+@pytest.mark.parametrize("kind", ["entity.updated", "consent.status.updated"])
+async def test_a_consent_is_looked_at_before_it_is_taken_for_lost(
+    make: StoreMaker, clock: FakeClock, lean: Lean, kind: str
+) -> None:
+    """The webhook does not say whether it was renewed or revoked: the entity is asked for; Lean down: asked again."""
+    async with engine(make(), lean, clock) as flows:
+        lean.will("e", "reconnect")
+        request = await flows.request("accounts", entity_id="e", customer_id="c")
+        payload = {"id": "e", "entity_id": "e", "customer_id": "c"}
+        await deliver(flows, webhook(kind, payload, event_id="renewed"))
+        await flows.tick()
+        assert await flows.get(request.id) == request
+        lean.consent = "REVOKED"
+        lean.down = True
+        await deliver(flows, webhook(kind, payload, event_id="revoked"))
+        await travel(flows, clock, timedelta(seconds=30))
+        assert await flows.get(request.id) == request
+        lean.down = False
+        await travel(flows, clock, timedelta(minutes=6))
+        final = await flows.get(request.id)
+        assert final.failure is not None
+        assert (final.state, final.failure.code, final.failure.remedy) == (State.failed, "CONSENT_EXPIRED", "connect")
+
+
+async def test_a_wake_that_was_cut_off_is_finished_and_counts_once(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """A wake is acknowledged after its last target: taken up again by another engine, each target has one step of it."""
+    async with engine(make(), lean, clock) as flows:
+        first = await _wanting(flows, lean, "accounts")
+        others = [await _wanting(flows, lean, "identity")]
+        lean.will("e", "reconnect")
+        others.append(await flows.request("balances", entity_id="e", account_id="a"))
+        await flows.prompt(first.id)
+        lean.reconnect(first.reconnect_id or "", ready=False)
+        await deliver(flows, *lean.take())
+        real, woken = flows._steps.apply, []
+
+        async def dies(request_id: str, event: Any, **more: Any) -> Any:
+            if event.tag == "entity_proved_live":
+                if woken:
+                    raise KeyboardInterrupt
+                woken.append(request_id)
+            return await real(request_id, event, **more)
+
+        flows._steps.apply = dies  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            await flows._idle_worker._relay.relay("wake")
+        flows._steps.apply = real  # type: ignore[method-assign]
+        await travel(flows, clock, timedelta(minutes=3))
+        for request in others:
+            rows = await flows.history(request.id)
+            assert [row.tag for row in rows].count("entity_proved_live") == 1
+            assert (await flows.get(request.id)).state is State.fetched
