@@ -1,0 +1,72 @@
+"""``python -m tests.torture [names…]``: play scenarios, print the table of figures, exit 1 on any violation."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.torture.figures import Figure, Run, Scenario, table
+from tests.torture.nursery import Nursery
+from tests.torture.scenarios import SCENARIOS
+
+__all__ = ["main", "play"]
+
+_TOLD = 10  # violations printed of one scenario
+
+
+async def play(scenario: Scenario, seed: int, rounds: int, directory: Path, *, is_fast: bool) -> Figure:
+    """Play one scenario and return its figure."""
+    began = time.perf_counter()
+    async with Nursery() as nursery:
+        run = Run(nursery, directory / scenario.name, seed, rounds, is_fast)
+        try:
+            await scenario.play(run)
+        except Exception as error:  # noqa: BLE001 - a scenario that breaks off has failed, and the others go on
+            run.figure.violations.append(f"broke off with {type(error).__name__}: {error}")
+    run.figure.seconds = time.perf_counter() - began
+    return run.figure
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(SCENARIOS)}; all if none is named")
+    parser.add_argument("--seed", type=int, help="repeat a run; a new one is drawn and printed if not given")
+    parser.add_argument("--rounds", type=int, help="instead of each scenario's own number")
+    parser.add_argument("--fast", action="store_true", help="the small size that the ordinary tests use")
+    parser.add_argument("--keep", type=Path, help="keep files and logs in this directory")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Play what the command line names; return the exit status."""
+    asked = _arguments()
+    unknown = [name for name in asked.names if name not in SCENARIOS]
+    if unknown:
+        print(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}", file=sys.stderr)
+        return 2
+    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}", flush=True)
+    seen: dict[str, tuple[Scenario, Figure]] = {}
+    with tempfile.TemporaryDirectory(prefix="leanflow-torture-") as scratch:
+        for name in asked.names or SCENARIOS:
+            scenario = SCENARIOS[name]
+            rounds = asked.rounds or (scenario.fast if asked.fast else scenario.rounds)
+            figure = asyncio.run(play(scenario, seed, rounds, asked.keep or Path(scratch), is_fast=asked.fast))
+            seen[name] = scenario, figure
+            print(table({name: seen[name]}).splitlines()[-1], flush=True)
+            for violation in figure.violations[:_TOLD]:
+                print(f"  {violation}", flush=True)
+            if figure.violations:
+                size = " --fast" if asked.fast else ""
+                print(f"  again: python -m tests.torture {name} --seed {seed} --rounds {rounds}{size}", flush=True)
+    print(f"\n{table(seen)}")
+    return int(any(figure.violations for _, figure in seen.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,302 @@
+"""The engine's process: LeanFlow on a file, a webhook endpoint, and a door for the parent, who plays the application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import attrs
+from aiohttp import web
+
+from leanflow import Change, Handlers, LeanFlow, Policy, State
+from leanflow.errors import CallerError, CallFailed, StoreUnavailable
+from leanflow.ports import OutboxRow
+from leanflow_adapters.clock import SystemClock
+from leanflow_adapters.http import LeanTransport
+from leanflow_adapters.sqlite import SQLiteStore
+from leanflow_adapters.web.aiohttp import webhook_handler
+
+__all__ = ["QUICK", "main"]
+
+QUICK: Mapping[str, Any] = {
+    "lease": 1.5,  # what a killed child was at is taken over so soon
+    "poll": 0.05,
+    "probes": [0.5, 1.0, 2.0],
+    "idle_probes": [1.0, 2.0],
+    "place_wait": 0.3,
+    "jitter": 0.01,
+    "announce_backoff": [0.05, 0.2],
+    "announce_tries": 1000,
+    "shutdown_wait": 3.0,
+    "reconcile_every": None,
+}
+"""A policy, in seconds, under which faults are over soon."""
+
+
+class ShiftedClock:
+    """The system's clock, so many seconds ahead; the parent moves it."""
+
+    def __init__(self, offset: float) -> None:
+        self.offset = offset
+        self._system = SystemClock()
+
+    def now(self) -> datetime:
+        """Return the shifted time."""
+        return self._system.now() + timedelta(seconds=self.offset)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once so many real seconds have passed."""
+        await self._system.sleep(seconds)
+
+
+class Diary:
+    """What handlers and the bus heard, appended to a file that outlives every child: one write, one line."""
+
+    def __init__(self, path: str, tag: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._tag = tag
+
+    def write(self, sink: str, key: str, subject: Mapping[str, Any] | None = None) -> None:
+        """Append one line."""
+        line = {"sink": sink, "key": key, "child": self._tag, "subject": subject}
+        os.write(self._fd, json.dumps(line).encode() + b"\n")
+
+
+class DiaryBus:
+    """A bus whose broker is the diary."""
+
+    name = "bus"
+
+    def __init__(self, diary: Diary) -> None:
+        self._diary = diary
+
+    async def open(self) -> None:
+        """Open nothing."""
+
+    async def publish(self, batch: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
+        """Write all rows down."""
+        for row in batch:
+            self._diary.write(self.name, row.key)
+        return [None] * len(batch)
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+
+def _policy(seconds: Mapping[str, Any]) -> Policy:
+    fields: dict[str, Any] = {}
+    whole = {field.name for field in attrs.fields(Policy) if field.type in ("int", "bool")}
+    for name, value in seconds.items():
+        if value is None or name in whole:
+            fields[name] = value
+        elif isinstance(value, list):
+            fields[name] = tuple(timedelta(seconds=each) for each in value)
+        else:
+            fields[name] = timedelta(seconds=value)
+    return Policy(**fields)
+
+
+def _handlers(settings: Mapping[str, Any], diary: Diary) -> Handlers:
+    handlers = Handlers()
+    cured = Path(settings["heard"]).with_name("cured")
+    failed: set[str] = set()
+
+    def refuse(name: str, key: str) -> None:
+        if "flaky" in name and key not in failed:
+            failed.add(key)
+            raise RuntimeError("fails the first time")
+        if "poison" in name and not cured.exists():
+            raise RuntimeError("fails until cured")
+
+    @handlers.on(name="teller")
+    async def told(change: Change, _flows: LeanFlow) -> None:
+        refuse(change.request.entity_id if change.to_state is State.fetched else "", change.key)
+        diary.write("teller", change.key, change.to_dict())
+
+    @handlers.on_webhook("*", name="listener")
+    def heard(event: Any, _flows: LeanFlow) -> None:
+        refuse(event.type, event.key)
+        diary.write("listener", event.key)
+
+    return handlers
+
+
+def _build(settings: Mapping[str, Any], tag: str, session: aiohttp.ClientSession, clock: ShiftedClock) -> LeanFlow:
+    diary = Diary(settings["heard"], tag)
+    store = SQLiteStore(
+        settings["db"],
+        synchronous=settings.get("synchronous", "FULL"),
+        busy_timeout=settings.get("busy_timeout", 5.0),
+    )
+    return LeanFlow(
+        store=store,
+        transport=LeanTransport(
+            app_token="torture",
+            base_url=settings["lean"],
+            session=session,
+            timeout=settings.get("call_timeout", 30.0),
+        ),
+        webhook_secrets=[settings["secret"]],
+        handlers=_handlers(settings, diary),
+        bus=DiaryBus(diary) if settings.get("bus", False) else None,
+        clock=clock,
+        policy=_policy({**(QUICK if settings.get("quick", True) else {}), **settings.get("policy", {})}),
+        workers=settings.get("workers", 1),
+    )
+
+
+# --- the parent's door -------------------------------------------------------------------------------------------
+
+
+class Door:
+    """What the application does, asked for by the parent over HTTP."""
+
+    def __init__(self, flows: LeanFlow, clock: ShiftedClock) -> None:
+        self._flows = flows
+        self._clock = clock
+
+    async def answer(self, http: web.Request) -> web.Response:
+        """Do one thing and answer with JSON; a fault is a status: the caller's 409, a temporary one 503, a timeout 408."""
+        words = await http.json()
+        work = getattr(self, "do_" + words.pop("op"))
+        try:
+            return web.json_response(await work(**words))
+        except TimeoutError:
+            return web.json_response({"error": "timeout"}, status=408)
+        except CallerError as error:
+            return web.json_response({"error": str(error)}, status=409)
+        except (StoreUnavailable, CallFailed) as error:
+            return web.json_response({"error": str(error)}, status=503)
+
+    async def do_request(self, **words: Any) -> Any:
+        """Make a request."""
+        return (await self._flows.request(**words)).to_dict()
+
+    async def do_get(self, id: str) -> Any:  # noqa: A002 - as the engine's own word
+        """Return a request."""
+        return (await self._flows.get(id)).to_dict()
+
+    async def do_wait(self, id: str, timeout: float, until: list[str] | None = None) -> Any:  # noqa: A002
+        """Wait for a request."""
+        states = None if until is None else {State(state) for state in until}
+        return (await self._flows.wait(id, until=states, timeout=timeout)).to_dict()
+
+    async def do_prompt(self, id: str) -> Any:  # noqa: A002
+        """Hand out the prompt."""
+        prompt = await self._flows.prompt(id)
+        return {"reconnect_id": prompt.reconnect_id, "number": prompt.number}
+
+    async def do_cancel(self, id: str) -> Any:  # noqa: A002
+        """Cancel."""
+        return (await self._flows.cancel(id)).to_dict()
+
+    async def do_renew(self, id: str) -> Any:  # noqa: A002
+        """Renew."""
+        return (await self._flows.renew(id)).to_dict()
+
+    async def do_results(self, id: str) -> Any:  # noqa: A002
+        """Return how many items there are."""
+        return len((await self._flows.results(id)).items)
+
+    async def do_reconcile(self, since: str | None = None) -> Any:
+        """Look for lost webhooks."""
+        return await self._flows.reconcile(None if since is None else datetime.fromisoformat(since))
+
+    async def do_undelivered(self, *, set_aside: bool | None = None) -> Any:
+        """Return the keys and sinks of what is not delivered."""
+        rows = await self._flows.undelivered(set_aside=set_aside, limit=100_000)
+        return [[row.key, row.sink] for row in rows]
+
+    async def do_redeliver(self, key: str, sink: str) -> Any:
+        """Bring back what was set aside."""
+        await self._flows.redeliver(key, sink)
+
+    async def do_purge(self, state: str) -> Any:
+        """Purge all ended requests of a state."""
+        return await self._flows.purge(older_than=timedelta(), state=State(state))
+
+    async def do_erase(self, entity_id: str) -> Any:
+        """Erase an entity."""
+        return await self._flows.erase(entity_id=entity_id)
+
+    async def do_counts(self) -> Any:
+        """Count requests by state."""
+        return {state.value: number for state, number in (await self._flows.counts()).items() if number}
+
+    async def do_next_due(self) -> Any:
+        """Return when something is due next."""
+        due = (await self._flows.health()).next_due_at
+        return None if due is None else due.isoformat()
+
+    async def do_clock(self, offset: float) -> Any:
+        """Move the clock."""
+        self._clock.offset = offset
+        return self._clock.now().isoformat()
+
+
+# --- the process -------------------------------------------------------------------------------------------------
+
+
+def _webhooks(flows: LeanFlow, last: int | None) -> Any:
+    """Return the webhook endpoint; it kills its process right after its `last`-th 200 has left."""
+    handler = webhook_handler(flows)
+    if last is None:
+        return handler
+    left = last
+
+    async def handle(http: web.Request) -> web.StreamResponse:
+        nonlocal left
+        response = await handler(http)
+        left -= response.status == 200
+        if left <= 0:
+            await response.prepare(http)
+            await response.write_eof()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return response
+
+    return handle
+
+
+async def _run(settings: Mapping[str, Any], tag: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    clock = ShiftedClock(settings.get("offset", 0.0))
+    async with aiohttp.ClientSession(
+        headers={"x-child": tag}, connector=aiohttp.TCPConnector(limit=0)
+    ) as session:
+        flows = _build(settings, tag, session, clock)
+        async with flows:
+            app = web.Application()
+            app.router.add_post("/webhook", _webhooks(flows, settings.get("kill_after_200")))
+            app.router.add_post("/do", Door(flows, clock).answer)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+            words = {"tag": tag, "ready": runner.addresses[0][1]}
+            os.write(1, json.dumps(words).encode() + b"\n")
+            await stop.wait()
+            await runner.cleanup()
+
+
+def main(settings: Mapping[str, Any], tag: str) -> None:
+    """Run the engine until SIGTERM."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.get("log_level", "WARNING"),
+        format=f"%(asctime)s {tag} %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    asyncio.run(_run(settings, tag))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]), "alone")

@@ -1,0 +1,130 @@
+"""R1 and R3: SIGKILL at random, and during recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+
+from tests.torture.drive import drive
+from tests.torture.figures import Run
+from tests.torture.invariants import check
+from tests.torture.nursery import Child
+from tests.torture.world import World
+
+__all__ = ["kills_during_recovery", "random_kills"]
+
+KINDS = ("user", "pend", "early", "ok", "user", "pend-flaky")
+_LONGEST = 0.0012  # seconds from an event to the kill: where a step of this machine still is
+_AT_ONCE = 16
+_WORLDS = 4  # at a time: they mostly wait for leases to end
+
+
+async def random_kills(run: Run) -> None:
+    """R1: kill the only child 0 to 1.2 ms after an event was sent, again and again, under requests of every kind."""
+    async with run.world(bus=True) as world:
+        world.repeats = 0.2
+        killing = asyncio.create_task(_kill_and_start(world, run.rounds))
+        flows = await _flows(world, killing, at_least=4 * run.rounds)
+        await killing
+        problems = [f"I7: {problem}" for problem in flows if problem]
+        problems += await world.settle()
+        problems += await world.close()
+        run.figure.rounds = len(flows)
+        run.add(world, problems + check(world))
+
+
+def _names() -> Iterator[tuple[str, str]]:
+    number = 0
+    while True:
+        number += 1
+        kind = KINDS[number % len(KINDS)]
+        yield f"{kind}-{number}", "accounts"
+        if kind == "user" and number % 4 == 0:
+            yield f"{kind}-{number}", "identity"  # a second one of this entity: one OTP is to help both
+
+
+async def _flows(world: World, killing: asyncio.Task[None], at_least: int) -> list[str | None]:
+    """Keep so many requests going until the killing is over and there were enough of them."""
+    going: set[asyncio.Task[str | None]] = set()
+    ended: list[str | None] = []
+    names = _names()
+    while going or not killing.done() or len(ended) < at_least:
+        while len(going) < _AT_ONCE and (not killing.done() or len(ended) + len(going) < at_least):
+            going.add(asyncio.create_task(_one(world, *next(names))))
+        done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+        ended += [task.result() for task in done]
+    return ended
+
+
+async def _one(world: World, entity_id: str, resource: str) -> str | None:
+    try:
+        state = await asyncio.wait_for(drive(world, entity_id, resource), 90)
+    except TimeoutError:
+        return f"{entity_id}/{resource} did not end within 90 s"
+    return None if state == "fetched" else f"{entity_id}/{resource} ended {state}"
+
+
+async def _kill_and_start(world: World, kills: int) -> None:
+    loop = asyncio.get_running_loop()
+    for _ in range(kills):
+        child = await world.start()
+        for _ in range(world.dice.randint(1, 4)):
+            world.on_sent.clear()
+            await world.on_sent.wait()
+        if not child.ended.done():
+            child.is_cut = True
+            await loop.run_in_executor(None, _kill_soon, child.pid, world.dice.uniform(0, _LONGEST))
+            world.kills += 1
+        await child.ended
+    await world.start()
+
+
+def _kill_soon(pid: int, wait: float) -> None:
+    time.sleep(wait)  # in a thread: the event loop cannot wait for less than a millisecond
+    os.kill(pid, signal.SIGKILL)
+
+
+async def kills_during_recovery(run: Run) -> None:
+    """R3: two processes recover at once, are killed twice while they do, and the last recovery finds nothing to do."""
+    room = asyncio.Semaphore(_WORLDS)
+    await asyncio.gather(*(_recover(run, room, number) for number in range(run.rounds)))
+    run.figure.rounds = run.rounds
+
+
+async def _recover(run: Run, room: asyncio.Semaphore, number: int) -> None:
+    async with room, run.world(f"round{number}", number) as world:
+        child = await world.start()
+        flows = [asyncio.create_task(drive(world, f"{kind}-{number}")) for kind in KINDS]
+        await asyncio.sleep(world.dice.uniform(0.0, 0.15))
+        await world.kill(child)
+        for _ in range(2):
+            pair = await asyncio.gather(world.start(), world.start())
+            await asyncio.sleep(world.dice.uniform(0.0, 0.06))
+            await asyncio.gather(*(world.kill(one) for one in pair))
+        last = await asyncio.gather(world.start(), world.start())
+        states = await asyncio.wait_for(asyncio.gather(*flows), 60)
+        problems = [f"I7: a request ended {state}" for state in states if state != "fetched"]
+        problems += await world.settle()
+        problems += await world.close()
+        problems += await _nothing_left(world, last)
+        run.add(world, problems + check(world))
+
+
+async def _nothing_left(world: World, _last: list[Child]) -> list[str]:
+    """Start once more on a file at rest; return what that changed."""
+    before = _dump(world)
+    child = await world.start()
+    await asyncio.sleep(0.3)  # several polls
+    await child.stop()
+    return [] if _dump(world) == before else ["R3: a recovery with nothing to recover changed rows"]
+
+
+def _dump(world: World) -> str:
+    with sqlite3.connect(world.db) as db:
+        lines = [line for line in db.iterdump() if "leanflow_notes" not in line]  # the signs of life
+    db.close()
+    return "\n".join(lines)

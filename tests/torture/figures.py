@@ -1,0 +1,107 @@
+"""What a scenario is handed, what it brings back, and the table of all of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tests.torture.nursery import Nursery
+from tests.torture.world import World
+
+__all__ = ["Figure", "Run", "Scenario", "table"]
+
+
+@attrs.define
+class Figure:
+    """What was seen.
+
+    Attributes:
+        rounds: how many times.
+        kills: processes killed meanwhile.
+        violations: what must not be, in words; empty is good.
+        seconds: it took.
+        notes: measured beside that.
+        skipped: why it was not run.
+    """
+
+    rounds: int = 0
+    kills: int = 0
+    violations: list[str] = attrs.field(factory=list)
+    seconds: float = 0.0
+    notes: dict[str, Any] = attrs.field(factory=dict)
+    skipped: str | None = None
+
+
+@attrs.define
+class Run:
+    """What a scenario goes by.
+
+    Attributes:
+        nursery: where children come from.
+        directory: its own.
+        seed: of everything that is left to chance.
+        rounds: how often.
+        is_fast: whether sizes beside the rounds are to be small as well.
+    """
+
+    nursery: Nursery
+    directory: Path
+    seed: int
+    rounds: int
+    is_fast: bool = False
+    figure: Figure = attrs.field(factory=Figure)
+
+    @property
+    def dice(self) -> random.Random:
+        """Dice with this seed."""
+        return random.Random(self.seed)
+
+    def world(self, name: str = "world", seed: int = 0, **settings: Any) -> World:
+        """Return a world of its own, not entered."""
+        return World(self.nursery, self.directory / name, self.seed * 1000 + seed, settings)
+
+    def add(self, world: World, violations: Sequence[str]) -> None:
+        """Count what happened in a world."""
+        self.figure.kills += world.kills
+        where = world.directory.name
+        self.figure.violations.extend(f"[{where}] {violation}" for violation in violations)
+
+
+@attrs.frozen
+class Scenario:
+    """One row of the table.
+
+    Attributes:
+        name: as in docs/reference/reliability.md.
+        what: in a few words.
+        play: does it.
+        rounds: of the whole run.
+        fast: rounds of the fast one.
+    """
+
+    name: str
+    what: str
+    play: Callable[[Run], Awaitable[None]]
+    rounds: int
+    fast: int
+
+
+def table(figures: Mapping[str, tuple[Scenario, Figure]]) -> str:
+    """Return the table as Markdown."""
+    lines = ["| test | what | rounds | kills | violations | seconds | notes |", "|---|---|---:|---:|---:|---:|---|"]
+    for name, (scenario, figure) in figures.items():
+        if figure.skipped is not None:
+            lines.append(f"| {name} | {scenario.what} | - | - | - | - | skipped: {figure.skipped} |")
+            continue
+        notes = ", ".join(f"{key} {_round(value)}" for key, value in figure.notes.items())
+        counts = f"{figure.rounds} | {figure.kills} | {len(figure.violations)} | {figure.seconds:.1f}"
+        lines.append(f"| {name} | {scenario.what} | {counts} | {notes} |")
+    return "\n".join(lines)
+
+
+def _round(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

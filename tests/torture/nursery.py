@@ -1,0 +1,147 @@
+"""Children, seen from the parent: started through the zygote, killed, frozen and stopped by their own process ids."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+__all__ = ["Child", "Nursery"]
+
+_START_LIMIT = 30.0  # seconds; half a second is usual
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@attrs.define(eq=False)
+class Child:
+    """One process with an engine in it.
+
+    Attributes:
+        tag: unique among the children of a nursery; Lean hears it with each call.
+        pid: its process id.
+        port: where it listens; 0 until it does.
+        ready: done once it listens; False if it died before.
+        ended: its wait status, once it has ended.
+        is_cut: whether it was killed, stopped or frozen: what it was at may have been cut off.
+    """
+
+    tag: str
+    pid: int = 0
+    port: int = 0
+    ready: asyncio.Future[bool] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Future[int] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+    is_cut: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send it a signal, unless it has ended; return whether that was so."""
+        if self.ended.done():
+            return False
+        self.is_cut = True
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def kill(self) -> bool:
+        """Kill it and wait for its end; return whether it lived."""
+        lived = self.signal(signal.SIGKILL)
+        await self.ended
+        return lived
+
+    async def stop(self, limit: float = 20.0) -> float:
+        """Ask it to stop; return the seconds that took.
+
+        Raises:
+            TimeoutError: it took longer than `limit`; it is killed.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(asyncio.shield(self.ended), limit)
+        except TimeoutError:
+            await self.kill()
+            raise
+        return loop.time() - began
+
+
+class Nursery:
+    """Starts children by way of one zygote."""
+
+    def __init__(self) -> None:
+        self._children: dict[str, Child] = {}
+        self._numbers = count(1)
+        self._zygote: asyncio.subprocess.Process
+        self._listening: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        path = os.pathsep.join([str(_ROOT), str(_ROOT / "adapters"), *(entry for entry in sys.path if entry)])
+        self._zygote = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(__file__).with_name("zygote.py")),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for the parent
+        )
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._zygote.stdin is not None
+        self._zygote.stdin.close()
+        await self._zygote.wait()
+        await self._listening
+        # The transport is closed only by a later turn of the loop: without it Python warns of one never closed.
+        self._zygote._transport.close()  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+    async def _listen(self) -> None:
+        assert self._zygote.stdout is not None
+        while line := await self._zygote.stdout.readline():
+            said = json.loads(line)
+            child = self._children[said["tag"]]
+            if "pid" in said:
+                child.pid = said["pid"]
+            elif "ready" in said:
+                child.port = said["ready"]
+                child.ready.set_result(True)
+            else:
+                if not child.ready.done():
+                    child.ready.set_result(False)
+                child.ended.set_result(said["ended"])
+
+    async def start(self, settings: Mapping[str, Any], log: Path, kill_site: str | None = None) -> Child:
+        """Start a child and wait until it listens, or has died.
+
+        Args:
+            settings: as `tests.torture.child.main` takes them.
+            log: where its standard error goes.
+            kill_site: where it is to kill itself.
+        """
+        child = Child(f"c{next(self._numbers)}")
+        self._children[child.tag] = child
+        env = {} if kill_site is None else {"LEANFLOW_KILL_SITE": kill_site}
+        order = {"tag": child.tag, "log": str(log), "env": env, "settings": dict(settings)}
+        assert self._zygote.stdin is not None
+        self._zygote.stdin.write(json.dumps(order).encode() + b"\n")
+        await self._zygote.stdin.drain()
+        await asyncio.wait_for(asyncio.shield(child.ready), _START_LIMIT)
+        return child

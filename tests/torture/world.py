@@ -1,0 +1,243 @@
+"""One world: a directory with one file, a Lean, and the children that come and go. It keeps the rest of the oracle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import attrs
+
+from tests.torture.lean import SECRET, Lean, Sent
+from tests.torture.nursery import Child, Nursery
+
+__all__ = ["Refused", "World"]
+
+_AGAIN = 0.02  # seconds before a webhook, or what the application wants, is tried again
+_OP_LIMIT = 30.0
+
+
+@attrs.frozen
+class Refused(Exception):  # noqa: N818 - named for what happened
+    """The engine refused what the application wants."""
+
+    reason: str
+
+
+class World:
+    """Everything around the children.
+
+    Args:
+        nursery: where children come from.
+        directory: where the file, the diary and the logs are.
+        seed: of its dice.
+        settings: of every child.
+    """
+
+    def __init__(
+        self, nursery: Nursery, directory: Path, seed: int, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.directory = directory
+        self.dice = random.Random(seed)
+        self.lean = Lean(random.Random(seed + 1), self.deliver)
+        self.settings: dict[str, Any] = dict(settings or {})
+        self.children: list[Child] = []
+        self.kills = 0
+        self.refusals = 0
+        self.erased: set[str] = set()
+        self.purged: set[str] = set()
+        self.acknowledged: dict[str, str] = {}
+        self.drops_webhooks = False
+        self.repeats = 0.0
+        self.on_sent = asyncio.Event()
+        self.can_start = asyncio.Event()
+        self._nursery = nursery
+        self._alive = asyncio.Condition()
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        await self.lean.__aenter__()
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_chunk_sent.append(self._note_sent)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=_OP_LIMIT),
+            trace_configs=[tracing],
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._deliveries:
+            task.cancel()
+        await asyncio.gather(*self._deliveries, return_exceptions=True)
+        for child in self.children:
+            await child.kill()
+        await self._session.close()
+        await self.lean.__aexit__(kind, error, trace)
+
+    async def _note_sent(self, *_: Any) -> None:
+        self.on_sent.set()
+
+    @property
+    def db(self) -> Path:
+        """The file."""
+        return self.directory / "flows.db"
+
+    @property
+    def heard(self) -> list[dict[str, Any]]:
+        """What handlers and bus heard so far."""
+        path = self.directory / "heard.jsonl"
+        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+    @property
+    def log(self) -> Path:
+        """What the children had to say."""
+        return self.directory / "children.log"
+
+    # children
+
+    def child_settings(self, **more: Any) -> dict[str, Any]:
+        """Return what a child is started with."""
+        fixed = {"db": str(self.db), "heard": str(self.directory / "heard.jsonl"), "lean": self.lean.url, "secret": SECRET}
+        return {**fixed, **self.settings, **more}
+
+    async def start(self, *, kill_site: str | None = None, **more: Any) -> Child:
+        """Start a child; it may die before it listens."""
+        child = await self._nursery.start(self.child_settings(**more), self.log, kill_site)
+        self.children.append(child)
+        if kill_site is not None or "kill_after_200" in more:
+            child.is_cut = True
+        async with self._alive:
+            self._alive.notify_all()
+        return child
+
+    async def kill(self, child: Child) -> None:
+        """Kill a child, and count it."""
+        self.kills += await child.kill()
+
+    async def _someone(self, index: int | None) -> Child:
+        """Return a child that lives: the newest, or the one of this index among those that do."""
+        while True:
+            living = [child for child in self.children if child.port and not child.ended.done()]
+            if living:
+                return living[-1 if index is None else index % len(living)]
+            async with self._alive:
+                await self._alive.wait()
+
+    # the application and the user
+
+    async def do(self, op: str, *, at: int | None = None, **words: Any) -> Any:
+        """Have a child do something; when it dies meanwhile, have the next one do it.
+
+        Raises:
+            Refused: it was the application's mistake.
+        """
+        while True:
+            child = await self._someone(at)
+            try:
+                async with self._session.post(f"{child.url}/do", json={"op": op, **words}) as response:
+                    said = await response.json()
+            except (aiohttp.ClientError, ConnectionError, TimeoutError):
+                await self._pause()
+                continue
+            if response.status == 200:
+                return said
+            if response.status == 409:
+                raise Refused(said["error"])
+            if response.status == 408:
+                return None
+            self.refusals += 1
+            await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(_AGAIN)
+
+    # webhooks
+
+    def deliver(self, sent: Sent) -> None:
+        """Deliver a webhook until it is answered 200, and now and then once more."""
+        if self.drops_webhooks:
+            return
+        task = asyncio.create_task(self._deliver(sent))
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
+
+    async def _deliver(self, sent: Sent) -> None:
+        while await self.post(sent) != 200:
+            await self._pause()
+        if self.dice.random() < self.repeats:
+            await self.post(sent)
+
+    async def post(self, sent: Sent, *, at: int | None = None) -> int:
+        """Deliver a webhook once; return the status, or 0 if there was no answer."""
+        child = await self._someone(at)
+        try:
+            async with self._session.post(f"{child.url}/webhook", data=sent.raw, headers=sent.headers) as response:
+                status = response.status
+        except (aiohttp.ClientError, ConnectionError, TimeoutError):
+            return 0
+        sent.oks += status == 200
+        return status
+
+    async def delivered(self) -> None:
+        """Return once no delivery is under way."""
+        while self._deliveries:
+            await asyncio.wait(set(self._deliveries))
+
+    async def send_raw(self, raw: bytes, headers: Mapping[str, str]) -> int:
+        """Post anything to the webhook endpoint; return the status."""
+        child = await self._someone(None)
+        async with self._session.post(f"{child.url}/webhook", data=raw, headers=headers) as response:
+            await response.read()
+            return response.status
+
+    # time
+
+    async def shift(self, delta: timedelta) -> None:
+        """Move all clocks: Lean's, and those of the children, the later ones too."""
+        self.lean.offset += delta.total_seconds()
+        self.settings["offset"] = self.lean.offset
+        living = [child for child in self.children if child.port and not child.ended.done()]
+        for index in range(len(living)):
+            await self.do("clock", at=index, offset=self.lean.offset)
+
+    # the end
+
+    async def settle(self, limit: float = 30.0) -> list[str]:
+        """Wait until every webhook is delivered and every announcement heard; return what did not come to rest."""
+        loop = asyncio.get_running_loop()
+        last = loop.time() + limit
+        try:
+            await asyncio.wait_for(self.delivered(), limit)
+            while await self.do("undelivered"):
+                if loop.time() > last:
+                    return [f"I7: announcements are still undelivered after {limit} s: {(await self.do('undelivered'))[:5]}"]
+                await self._pause()
+        except TimeoutError:
+            return [f"I7: webhooks are still undelivered after {limit} s"]
+        return []
+
+    async def close(self) -> list[str]:
+        """Stop every child in order; return what was wrong with that."""
+        problems = []
+        for child in self.children:
+            if child.ended.done():
+                continue
+            try:
+                await child.stop()
+            except TimeoutError:
+                problems.append(f"{child.tag} did not stop")
+                continue
+            if child.ended.result() != 0:
+                problems.append(f"{child.tag} ended with wait status {child.ended.result()}")
+        return problems
