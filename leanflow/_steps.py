@@ -20,7 +20,7 @@ from leanflow._lean.webhooks import Webhook, parse_webhook
 from leanflow._machine import decide
 from leanflow._notify import KeyedLocks, Notifier
 from leanflow._policy import Policy
-from leanflow._request import DataRequest, IdKind, Scope
+from leanflow._request import DataRequest, IdKind, Scope, State
 from leanflow._sites import site
 from leanflow._table import TABLE, early_triggers
 from leanflow.errors import MalformedBody, RequestNotFound, StoreUnavailable
@@ -404,24 +404,28 @@ class Steps:
 # --- rows --------------------------------------------------------------------------------------------------------
 
 
-def announcement_of(request: DataRequest, from_state: Any, event: Event | None) -> Announcement:
+def announcement_of(request: DataRequest, from_state: State | None, event: Event | None) -> Announcement:
     """Return the announcement that a request entered its state."""
-    key = f"{request.id}:{request.version}:{request.state}"
-    change = Change(
-        key=key,
-        request=request,
-        from_state=from_state,
-        to_state=request.state,
-        at=request.updated_at,
-        cause=event.tag if event is not None else "created",
-    )
+    key = f"{request.id}:{request.version}:{request.state.value}"
+
+    def payload() -> str:
+        change = Change(
+            key=key,
+            request=request,
+            from_state=from_state,
+            to_state=request.state,
+            at=request.updated_at,
+            cause=event.tag if event is not None else "created",
+        )
+        return dump(change.to_dict())
+
     return Announcement(
         key=key,
         kind="change",
         topic=request.state.value,
         resource=request.resource.value,
         request_id=request.id,
-        payload=lambda: dump(change.to_dict()),
+        payload=payload,
     )
 
 
