@@ -329,6 +329,7 @@ class LeanFlow(Operations):
         request = created.request
         if created.is_new:
             site("created")
+            self._idle_worker.last_request = request.id
             self._stir(False, True, None)
             claimed = Claimed(
                 request=request,
@@ -457,7 +458,6 @@ class LeanFlow(Operations):
         for _ in range(TICK_ROUNDS):
             placing = set(self._placing.values())
             if placing:
-                self._idle_worker.last_request = next(iter(self._placing))
                 await asyncio.wait(placing)
             done = await self._idle_worker.sweep() + len(placing)
             if done == 0:
