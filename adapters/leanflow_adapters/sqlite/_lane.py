@@ -116,7 +116,7 @@ def read_batch(connection: sqlite3.Connection, works: Sequence[Work]) -> list[Se
                     settled.append((None, error))
         finally:
             if connection.in_transaction:
-                connection.execute("COMMIT")
+                connection.execute("ROLLBACK")  # nothing was written: this ends the snapshot
     return settled
 
 
@@ -189,11 +189,8 @@ class Lane:
             job = self._queue.popleft()
             if job.future.done():
                 continue
-            if taken.isdisjoint(job.exclusive):
-                taken.update(job.exclusive)
-                batch.append(job)
-            else:
-                later.append(job)
+            (batch if taken.isdisjoint(job.exclusive) else later).append(job)
+            taken.update(job.exclusive)  # of those put off too: whoever shares something keeps the order of arrival
         self._queue.extendleft(reversed(later))
         return batch
 

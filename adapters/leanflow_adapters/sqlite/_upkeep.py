@@ -36,17 +36,14 @@ _UNPARK_NAMED = Write(
     "sqlite.after_bury", "DELETE FROM leanflow_parked WHERE scope = ?1 AND kind = ?2 AND value = ?3"
 )
 _KEYS = "SELECT key FROM leanflow_history WHERE request_id = ?2"
-_BURY = tuple(
-    Write("sqlite.after_bury", sql)
-    for sql in (
-        "DELETE FROM leanflow_parked WHERE scope = ?1 AND request_id = ?2",
-        f"DELETE FROM leanflow_raw WHERE scope = ?1 AND key IN ({_KEYS})",  # noqa: S608
-        f"DELETE FROM leanflow_inbox WHERE scope = ?1 AND key IN ({_KEYS})",  # noqa: S608
-        "DELETE FROM leanflow_history WHERE request_id = ?2 AND ?1 IS NOT NULL",
-        "DELETE FROM leanflow_pages WHERE request_id = ?2 AND ?1 IS NOT NULL",
-        "DELETE FROM leanflow_ids WHERE request_id = ?2 AND scope = ?1",
-        "DELETE FROM leanflow_requests WHERE id = ?2 AND scope = ?1",
-    )
+_BURY = (
+    Write("sqlite.after_bury", "DELETE FROM leanflow_parked WHERE scope = ?1 AND request_id = ?2"),
+    Write("sqlite.after_bury", f"DELETE FROM leanflow_raw WHERE scope = ?1 AND key IN ({_KEYS})"),  # noqa: S608
+    Write("sqlite.after_bury", f"DELETE FROM leanflow_inbox WHERE scope = ?1 AND key IN ({_KEYS})"),  # noqa: S608
+    Write("sqlite.after_bury", "DELETE FROM leanflow_history WHERE request_id = ?2 AND ?1 IS NOT NULL"),
+    Write("sqlite.after_bury", "DELETE FROM leanflow_pages WHERE request_id = ?2 AND ?1 IS NOT NULL"),
+    Write("sqlite.after_bury", "DELETE FROM leanflow_ids WHERE request_id = ?2 AND scope = ?1"),
+    Write("sqlite.after_bury", "DELETE FROM leanflow_requests WHERE id = ?2 AND scope = ?1"),
 )
 _UNANNOUNCE = Write("sqlite.after_bury", "DELETE FROM leanflow_outbox WHERE about = ?2 AND scope = ?1")
 _OLD_KEYS = Read(
