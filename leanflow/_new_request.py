@@ -14,7 +14,7 @@ from leanflow._ids import fingerprint_of
 from leanflow._request import DataRequest, Resource, Scope
 from leanflow.errors import InvalidRequest
 
-__all__ = ["new_request", "successor_of"]
+__all__ = ["new_request", "resource_of", "successor_of"]
 
 REFERENCE_MAX = 255
 METADATA_MAX = 4096
@@ -45,7 +45,7 @@ def new_request(
     Raises:
         InvalidRequest: the first thing that is wrong, by its parameter's name.
     """
-    kind = _resource(resource)
+    kind = resource_of(resource)
     for name, text, longest in (
         ("entity_id", entity_id, REFERENCE_MAX),
         ("account_id", account_id, REFERENCE_MAX),
@@ -116,7 +116,12 @@ def successor_of(request: DataRequest, *, request_id: str, now: datetime) -> Dat
     )
 
 
-def _resource(value: Resource | str) -> Resource:
+def resource_of(value: Resource | str) -> Resource:
+    """Return the resource of that name.
+
+    Raises:
+        InvalidRequest: there is none.
+    """
     try:
         return Resource(value)
     except ValueError:

@@ -12,7 +12,7 @@ from leanflow._effects import Accepted, Declined
 from leanflow._ids import new_id
 from leanflow._lean.results import Results
 from leanflow._machine import decide
-from leanflow._new_request import new_request, successor_of
+from leanflow._new_request import new_request, resource_of, successor_of
 from leanflow._policy import Policy
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest, Resource, Scope, State
@@ -181,7 +181,7 @@ class Operations:
         self,
         *,
         state: State | Collection[State] | None = None,
-        resource: Resource | None = None,
+        resource: Resource | str | None = None,
         entity_id: str | None = None,
         customer_id: str | None = None,
         reference: str | None = None,
@@ -193,16 +193,17 @@ class Operations:
         """Yield requests in order of creation, paged by key: `after` is the id to go on behind.
 
         Raises:
-            InvalidRequest: `state` names no state.
+            InvalidRequest: `state` names no state, or `resource` no resource.
         """
         self._check()
         states = states_of(state)
+        kind = None if resource is None else resource_of(resource)
         left = limit
         while left is None or left > 0:
             size = 100 if left is None else min(100, left)
             query = Query(
                 states=states,
-                resource=resource,
+                resource=kind,
                 entity_id=entity_id,
                 customer_id=customer_id,
                 reference=reference,

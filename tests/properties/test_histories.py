@@ -1,0 +1,205 @@
+"""R8: however answer and webhooks come, twice or never, time and one look at the Events API end every request the same."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from leanflow import Answer, Call, DataRequest, LeanFlow, Policy, State
+from leanflow.errors import CallFailed, NotInState
+from leanflow.ports import Store
+from leanflow.testing import FakeClock, travel
+from leanflow_adapters.memory import MemoryStore
+from leanflow_adapters.sqlite import SQLiteStore
+from tests.support.engine import deliver, engine, recorder
+from tests.support.lean import Lean
+
+RESOURCES = ("accounts", "identity")
+
+
+class HeldLean(Lean):
+    """A Lean whose answers to placements are made at once and arrive when the test says so, or never."""
+
+    def __init__(self, clock: FakeClock, *, api: str) -> None:
+        super().__init__(clock, api=api)
+        self.gates: dict[str, asyncio.Event] = {}
+        self.lost: set[str] = set()
+        self.held: dict[int, asyncio.Event] = {}
+
+    async def send(self, call: Call) -> Answer:
+        """Answer, and hold the answer to the first placement of each resource back."""
+        answered = await super().send(call)
+        resource = call.path.rsplit("/", 1)[1]
+        gate = self.gates.pop(resource, None)
+        if gate is not None:
+            await gate.wait()
+            if resource in self.lost:
+                raise CallFailed("connection reset", maybe_sent=True)
+        return answered
+
+
+@attrs.frozen
+class History:
+    """What comes when.
+
+    Attributes:
+        api: whose ids are used.
+        firsts: what Lean says first to each request, ``reconnect`` or ``pending``.
+        happenings: what comes, in order: ("answer", n), ("webhook", n), ("prompt", n), ("tick", 0), ("wait", seconds).
+        lost: the requests whose first answer is lost when it comes.
+    """
+
+    api: str
+    firsts: tuple[str, ...]
+    happenings: tuple[tuple[str, int], ...]
+    lost: frozenset[int]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """Any permutation, duplication and loss, of one request or two of one entity."""
+    firsts = tuple(draw(st.lists(st.sampled_from(("reconnect", "pending")), min_size=1, max_size=2)))
+    happenings = [("answer", n) for n in range(len(firsts))]
+    webhooks = sum(2 if first == "reconnect" else 1 for first in firsts)
+    for n in range(webhooks):
+        happenings += [("webhook", n)] * draw(st.integers(0, 3))
+    happenings += [("prompt", n) for n in range(len(firsts)) if draw(st.booleans())]
+    happenings += draw(st.lists(st.just(("tick", 0)), max_size=3))
+    happenings += [("wait", draw(st.sampled_from((1, 40, 700)))) for _ in range(draw(st.integers(0, 2)))]
+    return History(
+        api=draw(st.sampled_from(("v1", "v2"))),
+        firsts=firsts,
+        happenings=tuple(draw(st.permutations(happenings))),
+        lost=frozenset(n for n in range(len(firsts)) if draw(st.integers(0, 4)) == 0),
+    )
+
+
+async def play(history: History, store: Store) -> None:
+    """Play a history, let time pass, reconcile, and check the end."""
+    clock = FakeClock()
+    lean = HeldLean(clock, api=history.api)
+    heard = recorder()
+    policy = Policy(shutdown_wait=timedelta(milliseconds=1))  # a red example must not wait for answers that never come
+    async with engine(store, lean, clock, api=history.api, handlers=heard.handlers, policy=policy) as flows:
+        requests = await _place(flows, lean, history)
+        gates = lean.held
+        raws = lean.take()
+        for kind, number in history.happenings:
+            await _happen(flows, clock, requests, gates, raws, kind, number)
+        for number, gate in gates.items():
+            assert gate.is_set(), number
+        await travel(flows, clock, timedelta(minutes=3))
+        await flows.reconcile()
+        await flows.tick()
+        await flows.reconcile(since=clock.now() - timedelta(days=89))  # a replay of everything has no effect
+        await travel(flows, clock, timedelta(days=2))
+        for request in requests:
+            await _check(flows, request.id, heard.keys)
+        webhooks = [event.inbox_key for event in heard.webhooks if event.event_id]
+        assert len(webhooks) == len(set(webhooks))
+
+
+async def _place(flows: LeanFlow, lean: HeldLean, history: History) -> list[DataRequest]:
+    """Place the requests; Lean has answered, the user has been at the bank, and nothing of it has arrived."""
+    requests = []
+    for number, first in enumerate(history.firsts):
+        resource = RESOURCES[number]
+        lean.held[number] = lean.gates[resource] = asyncio.Event()
+        if number in history.lost:
+            lean.lost.add(resource)
+        lean.will("e", first)
+        asking = asyncio.create_task(flows.request(resource, entity_id="e"))
+        while resource in lean.gates:
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        requests.append([r async for r in flows.find(resource=resource)][0])
+    for result in list(lean.results.values()):
+        if result.status == "PENDING":
+            lean.finish(result.results_id)
+        else:
+            lean.reconnect(result.reconnect_id)
+    return requests
+
+
+async def _happen(
+    flows: LeanFlow,
+    clock: FakeClock,
+    requests: list[DataRequest],
+    gates: dict[int, asyncio.Event],
+    raws: list[bytes],
+    kind: str,
+    number: int,
+) -> None:
+    match kind:
+        case "answer":
+            gates[number].set()
+            placing = flows._placing.get(requests[number].id)
+            if placing is not None:
+                await placing
+        case "webhook":
+            assert [reply.status for reply in await deliver(flows, raws[number])] == [200]
+        case "prompt":
+            try:
+                await flows.prompt(requests[number].id)
+            except NotInState:
+                pass
+        case "tick":
+            await _tick(flows)
+        case "wait":
+            clock.advance(timedelta(seconds=number))
+            await _tick(flows)
+
+
+async def _tick(flows: LeanFlow) -> None:
+    """As `tick`, without waiting for the answers that are held back."""
+    while await flows._idle_worker.sweep():
+        pass
+
+
+async def _check(flows: LeanFlow, request_id: str, keys: list[str]) -> None:
+    final: Any = await flows.get(request_id)
+    rows = await flows.history(request_id)
+    assert final.state is State.fetched, [(row.tag, row.to_state, row.declined) for row in rows]
+    moves = [row for row in rows if row.declined is None]
+    assert [row.version for row in moves] == list(range(final.version + 1))
+    assert [row.to_state for row in moves].count("fetched") == 1
+    assert len([page async for page in flows.pages(request_id)]) == 1
+    assert len({row.key for row in rows}) == len(rows)
+    entered = [m for i, m in enumerate(moves) if m.from_state != m.to_state]
+    told = [key for key in keys if key.startswith(request_id)]
+    assert len(told) == len(set(told))
+    assert set(told) >= {f"{request_id}:{m.version}:{m.to_state}" for m in entered}
+    assert [int(key.split(":")[1]) for key in told] == sorted(int(key.split(":")[1]) for key in told)
+
+
+@given(histories())
+def test_every_history_ends_the_same_in_memory(history: History) -> None:
+    """Fetched, stored once, each state announced once and in order; over the memory store."""
+    asyncio.run(play(history, MemoryStore()))
+
+
+@settings(max_examples=max(20, settings.default.max_examples // 5))  # type: ignore[union-attr]  # a file each: slower
+@given(histories())
+def test_every_history_ends_the_same_on_disk(history: History) -> None:
+    """The same over SQLite."""
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(play(history, SQLiteStore(Path(directory) / "flows.db", synchronous="NORMAL")))
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+@pytest.mark.parametrize("order", ["ARS", "ASR", "RAS", "RSA", "SAR", "SRA", "AR", "AS", "RA", "SA", "A"])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_every_order_of_one_reconnect_ends_the_same(api: str, order: str, copies: int) -> None:
+    """All orders of answer (A), `entity.reconnected` (R) and `results.ready` (S), doubled, and with losses."""
+    letters = {"A": ("answer", 0), "R": ("webhook", 0), "S": ("webhook", 1)}
+    happenings = tuple(letters[letter] for letter in order for _ in range(1 if letter == "A" else copies))
+    history = History(api=api, firsts=("reconnect",), happenings=happenings, lost=frozenset())
+    asyncio.run(play(history, MemoryStore()))
