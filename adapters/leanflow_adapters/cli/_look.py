@@ -17,7 +17,7 @@ from leanflow_adapters.cli._source import Source, observer, source_of, source_op
 
 __all__ = ["list_command", "show_command"]
 
-_WIDE = 160  # columns where nobody looks at a terminal: lines that a pipe can search
+_WIDE = 240  # columns where nobody looks at a terminal: whole lines, that a pipe can search
 
 
 @click.command("list")
@@ -108,7 +108,7 @@ def _console() -> Console:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "id")  # an id is there to be copied
     return table
 
 
