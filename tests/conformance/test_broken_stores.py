@@ -1,4 +1,5 @@
 """The suite is worth something: stores that break a promise are caught, each by the tests named here."""
+# ruff: noqa: D102 - each class says what its override breaks
 
 from __future__ import annotations
 
@@ -75,9 +76,7 @@ class HandsOneLeaseToTwo(MemoryStore):
     ) -> Sequence[Claimed]:
         for slot in self._data.slots(scope):
             slot.end_lease()
-        return await super().claim(
-            scope, owner=owner, now=now, lease=lease, limit=limit, request_id=request_id
-        )
+        return await super().claim(scope, owner=owner, now=now, lease=lease, limit=limit, request_id=request_id)
 
 
 class ForgetsAParkedEvent(MemoryStore):
@@ -213,5 +212,3 @@ def test_every_test_of_the_suite_says_what_it_proves() -> None:
     assert len(tests) > 80
     sentences = [(test.__doc__ or "").strip() for test in tests]
     assert all(sentence.endswith(".") for sentence in sentences)
-
-

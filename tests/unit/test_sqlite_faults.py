@@ -90,7 +90,7 @@ async def test_a_step_waits_for_another_programs_lock(path: Path) -> None:
 
 
 async def test_a_lock_beyond_the_timeout_is_unavailable(store: SQLiteStore, path: Path) -> None:
-    """"database is locked" becomes StoreUnavailable for everyone in the batch, never an end; afterwards it works."""
+    """A database that stays locked is StoreUnavailable for everyone in the batch, never an end; afterwards it works."""
     requests = [await stored(store, number) for number in range(1, 6)]
     steps = [a_step(request, f"event-{request.id}") for request in requests]
     with locked(path):

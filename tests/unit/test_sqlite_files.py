@@ -1,4 +1,5 @@
 """The file: made, recognised, migrated, refused, and let go of."""
+# ruff: noqa: ASYNC240 - nothing else runs on a test's loop
 
 from __future__ import annotations
 
@@ -237,7 +238,8 @@ from leanflow_adapters.sqlite import SQLiteStore
 loop = asyncio.new_event_loop()
 store = SQLiteStore(sys.argv[1])
 loop.run_until_complete(store.open())
-loop.run_until_complete(store.remember(__import__("leanflow._request")._request.Scope(app="a", environment="b", region="c"), "x", "y"))
+from leanflow._request import Scope
+loop.run_until_complete(store.remember(Scope(app="a", environment="b", region="c"), "x", "y"))
 print("last line", flush=True)
 """,
     "an error on the way": """

@@ -166,6 +166,8 @@ async def test_tasks_of_one_block_take_turns(store: SQLiteStore, connection: aio
     async with store.using(connection) as joined:
         made = await asyncio.gather(*(joined.create(a_creation(a_request(n))) for n in range(1, 21)))
         assert all(created.is_new for created in made)
-        assert not await joined.purge(SCOPE, older_than=a_request(1).created_at, states=None, now=made[0].request.created_at, limit=5)
+        assert not await joined.purge(
+            SCOPE, older_than=a_request(1).created_at, states=None, now=made[0].request.created_at, limit=5
+        )
     await connection.commit()
     assert await store.counts(SCOPE) == {"requested": 20}

@@ -1,4 +1,5 @@
 """Several processes on one file, and processes that are killed in the middle."""
+# ruff: noqa: ASYNC220, ASYNC221 - nothing else runs on a test's loop
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from leanflow.ports import (
     Creation,
     HistoryEntry,
     InboxEntry,
-    Outcome,
     OutboxRow,
+    Outcome,
     ParkedEvent,
     Sink,
     Step,
@@ -66,15 +66,15 @@ class Seen:
 class OutboxSlot:
     """One announcement for one sink. `about` is the request it came from; `ordered` whether it keeps its order."""
 
-    number: int
     scope: Scope
     key: str
     sink: str
     kind: str
-    about: str | None
-    ordered: bool
     payload: str = attrs.field(repr=False)
     due_at: datetime
+    number: int = 0
+    about: str | None = None
+    ordered: bool = False
     tries: int = 0
     set_aside: bool = False
     error: str | None = None
@@ -194,9 +194,7 @@ class Data:
         self._take_in(step)
         if slot is not None:
             self._apply(step, slot)
-        announced = self.announce(
-            step.scope, step.announcements, step.wakes, at=step.inbox.at, about=step.request_id
-        )
+        announced = self.announce(step.scope, step.announcements, step.wakes, at=step.inbox.at, about=step.request_id)
         return Committed(outcome=Outcome.committed, announced=announced)
 
     def _take_in(self, step: Step) -> None:
@@ -246,24 +244,23 @@ class Data:
         """Make the outbox rows of a commit; return how many."""
         before = self.made
         for wake in wakes:
-            self._post(scope, wake.key, WAKE, WAKE, None, False, wake.payload, at)  # noqa: FBT003
+            self._post(OutboxSlot(scope=scope, key=wake.key, sink=WAKE, kind=WAKE, payload=wake.payload, due_at=at))
         for told in announcements:
             for sink in self.sinks.get(scope, {}).values():
                 if sink.wants(told):
-                    owner = told.request_id or about
-                    self._post(scope, told.key, sink.name, told.kind, owner, told.request_id is not None, told.payload, at)
+                    slot = OutboxSlot(
+                        scope=scope, key=told.key, sink=sink.name, kind=told.kind, payload=told.payload, due_at=at
+                    )
+                    slot.about, slot.ordered = told.request_id or about, told.request_id is not None
+                    self._post(slot)
         return self.made - before
 
-    def _post(  # noqa: PLR0913 - a row has so many columns
-        self, scope: Scope, key: str, sink: str, kind: str, about: str | None, ordered: bool, payload: str, at: datetime  # noqa: FBT001
-    ) -> None:
-        place = (scope, key, sink)
-        if place in self.outbox:
-            return
-        self.made += 1
-        self.outbox[place] = OutboxSlot(
-            number=self.made, scope=scope, key=key, sink=sink, kind=kind, about=about, ordered=ordered, payload=payload, due_at=at
-        )
+    def _post(self, slot: OutboxSlot) -> None:
+        place = (slot.scope, slot.key, slot.sink)
+        if place not in self.outbox:
+            self.made += 1
+            slot.number = self.made
+            self.outbox[place] = slot
 
     # burials
 

@@ -30,7 +30,9 @@ _LOG = logging.getLogger("leanflow.store")
 class Checkpointer:
     """Checkpoints while there are writes; resets the log when it is above its cap, and when the writing has stopped."""
 
-    def __init__(self, connection: aiosqlite.Connection, gate: asyncio.Lock, *, cap: int, period: float = PERIOD) -> None:
+    def __init__(
+        self, connection: aiosqlite.Connection, gate: asyncio.Lock, *, cap: int, period: float = PERIOD
+    ) -> None:
         """Make one.
 
         Args:

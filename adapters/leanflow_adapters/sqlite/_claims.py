@@ -15,7 +15,8 @@ __all__ = ["claim", "next_due", "release", "renew"]
 
 _DUE = Read(
     """SELECT number, record, call_no, owner FROM leanflow_requests
-    WHERE scope = ?1 AND due_at IS NOT NULL AND due_at <= ?2 AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2)
+    WHERE scope = ?1 AND due_at IS NOT NULL AND due_at <= ?2
+    AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2)
     ORDER BY due_at, number LIMIT ?3"""
 )
 _NAMED = Read(
@@ -34,7 +35,8 @@ _RELEASE = Write(
 )
 
 _FIRST_DUE = Read(
-    "SELECT due_at FROM leanflow_requests WHERE scope = ?1 AND due_at IS NOT NULL AND owner IS NULL ORDER BY due_at LIMIT 1"
+    """SELECT due_at FROM leanflow_requests WHERE scope = ?1 AND due_at IS NOT NULL AND owner IS NULL
+    ORDER BY due_at LIMIT 1"""
 )
 _FIRST_LEASE = Read(
     """SELECT min(max(due_at, ifnull(lease_until, due_at))) FROM leanflow_requests
@@ -48,7 +50,7 @@ _FIRST_OUTBOX = Read(  # one seek per sink: a million rows of one that is down c
 )
 
 
-def claim(  # noqa: PLR0913 - the port's own arguments
+def claim(
     scope: Scope, owner: str, now: datetime, lease: float, limit: int, request_id: str | None
 ) -> Plan[Sequence[Claimed]]:
     """Claim due requests, or the one of this id."""

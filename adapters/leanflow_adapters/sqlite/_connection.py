@@ -150,7 +150,8 @@ def _recognise(connection: sqlite3.Connection, path: str) -> None:
         raise MigrationNeeded(path, version, len(MIGRATIONS))
     if bool(version) is not bool(has_tables):
         problem = "it has leanflow's tables but no version" if has_tables else f"its user_version {version} is not ours"
-        raise InvalidRequest("path", f"{problem}: another program uses this file's user_version; give leanflow its own file")
+        cure = "another program uses this file's user_version; give leanflow its own file"
+        raise InvalidRequest("path", f"{problem}: {cure}")
 
 
 def _to_wal(connection: sqlite3.Connection, patience: float) -> None:
@@ -167,9 +168,7 @@ def _to_wal(connection: sqlite3.Connection, patience: float) -> None:
             return
 
 
-def migrate(
-    connection: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]] = MIGRATIONS
-) -> None:
+def migrate(connection: sqlite3.Connection, path: str, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Take the tables to the newest version, each migration in one transaction; processes that do so at once are safe.
 
     Raises:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -56,7 +56,8 @@ class Joined(Methods):
         Raises:
             InvalidRequest: always.
         """
-        raise InvalidRequest("connection", f"this store has joined a transaction already (got {type(connection).__name__})")
+        kind = type(connection).__name__
+        raise InvalidRequest("connection", f"this store has joined a transaction already (got {kind})")
 
     async def now(self) -> datetime | None:
         """Return None: the file has no clock but its machine's."""
@@ -154,5 +155,10 @@ async def _refuse_strangers(path: str, connection: Any) -> None:
         raise InvalidRequest("connection", f"it cannot be asked for its file: {error}") from error
     if not files or not files[0]:
         raise InvalidRequest("connection", "it is to a database in memory, which no other connection shares")
-    if not os.path.samefile(files[0], path):
+    if not _is_same_file(files[0], path):
         raise InvalidRequest("connection", "it is to another database file than the store's")
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    """Compare files, not paths: one may be a link to the other."""
+    return Path(one).samefile(other)

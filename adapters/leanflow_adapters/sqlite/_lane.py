@@ -90,7 +90,7 @@ def _guarded(cursor: sqlite3.Cursor, work: Work, tx: Tx) -> Settled:
     try:
         with translated():
             value = run(cursor, work(tx))
-    except Exception as error:  # noqa: BLE001 - it is handed to the caller whose work it was
+    except Exception as error:
         if not cursor.connection.in_transaction:
             raise
         tx.sinks.clear()

@@ -17,8 +17,8 @@ from leanflow.ports import (
     Created,
     Creation,
     HistoryEntry,
-    Outcome,
     OutboxRow,
+    Outcome,
     ParkedEvent,
     Query,
     Sink,
@@ -33,7 +33,7 @@ __all__ = ["Methods"]
 T = TypeVar("T")
 
 
-def _purge(  # noqa: PLR0913
+def _purge(
     scope: Scope, older_than: datetime, states: frozenset[State] | None, now: datetime, size: int, _: Tx
 ) -> Plan[int]:
     return _upkeep.purge(scope, older_than, states, now, size)

@@ -1,7 +1,7 @@
 """Announcements: who is told, and what was not delivered yet.
 
-`head` marks the rows that may be offered: of each request and sink the oldest that is not set aside, and every row that
-keeps no order. Only they are in the index that relays look at, so a million rows waiting behind others cost them
+`head` marks the rows that may be offered: of each request and sink the oldest that is not set aside, and every row
+that keeps no order. Only they are in the index that relays look at, so a million rows waiting behind others cost them
 nothing. A lease is a due time in the future.
 """
 
@@ -18,7 +18,8 @@ from leanflow_adapters.sqlite._rows import micros, moment, outbox_row, scope_num
 
 __all__ = ["claim_outbox", "delivered", "lag", "outbox", "redeliver", "register", "undelivered"]
 
-_COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at, error, ordered AND EXISTS (
+_COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at, error,
+    ordered AND EXISTS (
     SELECT 1 FROM leanflow_outbox AS earlier WHERE earlier.about = here.about AND earlier.sink = here.sink
     AND earlier.scope = here.scope AND earlier.ordered = 1 AND earlier.set_aside = 1 AND earlier.number < here.number)"""
 
@@ -36,16 +37,16 @@ _DELETE = Write(
     "DELETE FROM leanflow_outbox WHERE scope = ?1 AND sink = ?2 AND key = ?3 RETURNING about, ordered",
     rows=True,
 )
+_OLDEST = """(SELECT min(number) FROM leanflow_outbox
+    WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1 AND set_aside = 0)"""
 _NEXT_HEAD = Write(
     "sqlite.after_outbox_head",
-    """UPDATE leanflow_outbox SET head = 1 WHERE head = 0 AND number = (
-    SELECT min(number) FROM leanflow_outbox WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1 AND set_aside = 0)""",
+    f"UPDATE leanflow_outbox SET head = 1 WHERE head = 0 AND number = {_OLDEST}",  # noqa: S608
 )
 _ONE_HEAD = Write(
     "sqlite.after_outbox_head",
-    """UPDATE leanflow_outbox SET head = (number = (
-    SELECT min(number) FROM leanflow_outbox WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1 AND set_aside = 0))
-    WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1""",
+    f"""UPDATE leanflow_outbox SET head = (number = {_OLDEST})
+    WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1""",  # noqa: S608
 )
 _FAILED = Write(
     "sqlite.after_undelivered",
@@ -78,7 +79,7 @@ def register(scope: Scope, sinks: Sequence[Sink], tx: Tx) -> Plan[None]:
     tx.sinks.pop(scope, None)
 
 
-def claim_outbox(  # noqa: PLR0913 - the port's own arguments
+def claim_outbox(
     scope: Scope, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
 ) -> Plan[Sequence[OutboxRow]]:
     """Claim rows of these sinks."""
@@ -108,8 +109,13 @@ def delivered(scope: Scope, rows: Sequence[tuple[str, str]]) -> Plan[int]:
     return removed
 
 
-def undelivered(  # noqa: PLR0913 - the port's own arguments
-    scope: Scope, key: str, sink: str, due_at: datetime, error: str, set_aside: bool  # noqa: FBT001
+def undelivered(
+    scope: Scope,
+    key: str,
+    sink: str,
+    due_at: datetime,
+    error: str,
+    set_aside: bool,  # noqa: FBT001
 ) -> Plan[None]:
     """Count a failed try."""
     number = scope_number(scope)

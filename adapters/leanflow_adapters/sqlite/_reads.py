@@ -22,7 +22,20 @@ from leanflow_adapters.sqlite._rows import (
 )
 from leanflow_adapters.sqlite._steps import SEEN, TOMBSTONE
 
-__all__ = ["buried", "counts", "early", "find", "history", "load", "owners", "pages", "parked", "parked_due", "raw_event", "seen"]
+__all__ = [
+    "buried",
+    "counts",
+    "early",
+    "find",
+    "history",
+    "load",
+    "owners",
+    "pages",
+    "parked",
+    "parked_due",
+    "raw_event",
+    "seen",
+]
 
 _LOAD = Read("SELECT record, call_no, version FROM leanflow_requests WHERE id = ?2 AND scope = ?1")
 _OWNERS = Read("SELECT request_id FROM leanflow_ids WHERE scope = ?1 AND kind = ?2 AND value = ?3 ORDER BY request_id")
@@ -32,9 +45,11 @@ _HISTORY = Read(
 )
 _PAGES = Read(
     """SELECT page, correlation_id, refreshed_at, raw FROM leanflow_pages
-    WHERE request_id = (SELECT id FROM leanflow_requests WHERE id = ?2 AND scope = ?1) AND page >= ?3 ORDER BY page LIMIT ?4"""
+    WHERE request_id = (SELECT id FROM leanflow_requests WHERE id = ?2 AND scope = ?1) AND page >= ?3
+    ORDER BY page LIMIT ?4"""
 )
-_PARKED = "SELECT key, tag, at, kind, value, request_id, due_at, expires_at, tries, raw FROM leanflow_parked WHERE scope = ?1"
+_PARKED = """SELECT key, tag, at, kind, value, request_id, due_at, expires_at, tries, raw
+    FROM leanflow_parked WHERE scope = ?1"""
 _NAMED = Read(f"{_PARKED} AND kind = ?2 AND value = ?3 ORDER BY at, rowid")
 _EARLY = Read(f"{_PARKED} AND request_id = ?2 ORDER BY at, rowid")
 _OFFERED = Read(f"{_PARKED} AND offered_at <= ?2 ORDER BY at, rowid LIMIT ?3")

@@ -55,7 +55,7 @@ def moment(number: int | None) -> datetime | None:
 @lru_cache(maxsize=256)
 def scope_number(scope: Scope) -> int:
     """Return the integer that stands for a scope: a digest, so that it is the same in every process and file."""
-    text = "\0".join((scope.app, scope.environment, scope.region))
+    text = f"{scope.app}\0{scope.environment}\0{scope.region}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 

@@ -69,6 +69,13 @@ _HISTORY = Write(
     "sqlite.after_history", "INSERT INTO leanflow_history VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 )
 _ID = Write("sqlite.after_ids", "INSERT INTO leanflow_ids VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")
+_OTHERS = Read(
+    """SELECT 1 FROM leanflow_ids WHERE scope = ?1 AND kind = ?2 AND value = ?3 AND request_id <> ?4
+    UNION ALL SELECT 1 FROM leanflow_parked WHERE scope = ?1 AND kind = ?2 AND value = ?3 LIMIT 1"""
+)
+_COMPANY = Read(
+    "SELECT 1 FROM leanflow_requests WHERE scope = ?1 AND entity_id = ?2 AND ended_at IS NULL AND id <> ?3 LIMIT 1"
+)
 _PAGE = Write("sqlite.after_results", "INSERT INTO leanflow_pages VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")
 _SINKS = Read("SELECT name, filter FROM leanflow_sinks WHERE scope = ?1 ORDER BY name")
 _OUTBOX = Write(
@@ -91,7 +98,8 @@ _INSERT = Write(
     (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)""",
 )
 _SUCCESSOR = Write(
-    "sqlite.after_successor", "UPDATE leanflow_requests SET version = ?2, updated_at = ?3, record = ?4 WHERE number = ?1"
+    "sqlite.after_successor",
+    "UPDATE leanflow_requests SET version = ?2, updated_at = ?3, record = ?4 WHERE number = ?1",
 )
 _ORPHAN = Read("SELECT tag, at, raw, request_id FROM leanflow_parked WHERE scope = ?1 AND key = ?2")
 
@@ -135,10 +143,28 @@ def commit(rows: StepRows, tx: Tx) -> Plan[Committed]:
         return Committed(outcome=refused)
     if target is not None:
         yield from _apply(rows, target)
-    if not step.announcements and not step.wakes:
-        return Committed(outcome=Outcome.committed)
-    made = yield from announce(step.scope, step.announcements, step.wakes, rows.at, step.request_id, tx)
-    return Committed(outcome=Outcome.committed, announced=made)
+    made = 0
+    if step.announcements or step.wakes:
+        wakes = (yield from _needed(rows)) if step.wakes else ()
+        made = yield from announce(step.scope, step.announcements, wakes, rows.at, step.request_id, tx)
+    return Committed(outcome=Outcome.committed, announced=made, ids_are_new=(yield from _ids_are_new(rows)))
+
+
+def _needed(rows: StepRows) -> Plan[tuple[WakeRow, ...]]:
+    """Return the wakes but those of an entity that has no other live request: there is one writer, so that is certain."""
+    needed = []
+    for wake in rows.step.wakes:
+        if wake.unless_alone is None or (yield _COMPANY, (rows.scope, wake.unless_alone, rows.step.request_id)):
+            needed.append(wake)
+    return tuple(needed)
+
+
+def _ids_are_new(rows: StepRows) -> Plan[bool]:
+    """Return whether nobody else has the step's ids. Parking is written by the same one writer: it cannot slip past."""
+    for kind, value in rows.step.ids:
+        if (yield _OTHERS, (rows.scope, kind.value, value, rows.step.request_id)):
+            return False
+    return bool(rows.step.ids)
 
 
 def _why_not(rows: StepRows, *, is_there: bool) -> Plan[Outcome]:
@@ -198,7 +224,7 @@ def _apply(rows: StepRows, target: Sequence[Any]) -> Plan[None]:
         yield _PAGE, (step.request_id, page.number, page.correlation_id, micros(page.refreshed_at), page.raw)
 
 
-def announce(  # noqa: PLR0913 - the parts of a commit that rows are made of
+def announce(
     scope: Scope,
     announcements: Sequence[Announcement],
     wakes: Sequence[WakeRow],
@@ -314,9 +340,7 @@ def _insert(creation: Creation, scope: int, tx: Tx) -> Plan[None]:
     yield from announce(request.scope, creation.announcements, (), created, request.id, tx)
 
 
-def _link(
-    scope: int, before: tuple[DataRequest, int], successor_id: str, renewal: HistoryEntry | None
-) -> Plan[None]:
+def _link(scope: int, before: tuple[DataRequest, int], successor_id: str, renewal: HistoryEntry | None) -> Plan[None]:
     """Name the successor on the request that was renewed; a successor that is gone is replaced."""
     request, number = before
     if successor_id == request.id:

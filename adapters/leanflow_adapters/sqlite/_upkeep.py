@@ -32,9 +32,7 @@ _TOMBSTONE = Write(
     "sqlite.after_tombstone",
     "INSERT INTO leanflow_tombstones VALUES (?1, ?2, ?3) ON CONFLICT (scope, digest) DO UPDATE SET at = ?3",
 )
-_UNPARK_NAMED = Write(
-    "sqlite.after_bury", "DELETE FROM leanflow_parked WHERE scope = ?1 AND kind = ?2 AND value = ?3"
-)
+_UNPARK_NAMED = Write("sqlite.after_bury", "DELETE FROM leanflow_parked WHERE scope = ?1 AND kind = ?2 AND value = ?3")
 _KEYS = "SELECT key FROM leanflow_history WHERE request_id = ?2"
 _BURY = (
     Write("sqlite.after_bury", "DELETE FROM leanflow_parked WHERE scope = ?1 AND request_id = ?2"),
@@ -46,15 +44,15 @@ _BURY = (
     Write("sqlite.after_bury", "DELETE FROM leanflow_requests WHERE id = ?2 AND scope = ?1"),
 )
 _UNANNOUNCE = Write("sqlite.after_bury", "DELETE FROM leanflow_outbox WHERE about = ?2 AND scope = ?1")
-_OLD_KEYS = Read(
-    "SELECT key FROM leanflow_inbox WHERE scope = ?1 AND key > ?2 AND at < ?3 ORDER BY key LIMIT ?4"
-)
+_OLD_KEYS = Read("SELECT key FROM leanflow_inbox WHERE scope = ?1 AND key > ?2 AND at < ?3 ORDER BY key LIMIT ?4")
 _OLD_STONES = Read(
     "SELECT digest FROM leanflow_tombstones WHERE scope = ?1 AND digest > ?2 AND at < ?3 ORDER BY digest LIMIT ?4"
 )
 _FORGET_RAW = Write("sqlite.after_prune", "DELETE FROM leanflow_raw WHERE scope = ?1 AND key = ?2")
 _FORGET_KEY = Write("sqlite.after_prune", "DELETE FROM leanflow_inbox WHERE scope = ?1 AND key = ?2 AND at < ?3")
-_FORGET_STONE = Write("sqlite.after_prune", "DELETE FROM leanflow_tombstones WHERE scope = ?1 AND digest = ?2 AND at < ?3")
+_FORGET_STONE = Write(
+    "sqlite.after_prune", "DELETE FROM leanflow_tombstones WHERE scope = ?1 AND digest = ?2 AND at < ?3"
+)
 
 
 def repark(scope: Scope, key: str, due_at: datetime) -> Plan[None]:
@@ -74,9 +72,7 @@ def recall(scope: Scope, name: str) -> Plan[str | None]:
     return found[0][0] if found else None
 
 
-def purge(
-    scope: Scope, older_than: datetime, states: frozenset[State] | None, now: datetime, limit: int
-) -> Plan[int]:
+def purge(scope: Scope, older_than: datetime, states: frozenset[State] | None, now: datetime, limit: int) -> Plan[int]:
     """Delete ended requests, leaving tombstones."""
     chosen = [] if states is None else sorted(state.value for state in states)
     term = "" if states is None else f"AND state IN ({', '.join('?' * len(chosen))})"

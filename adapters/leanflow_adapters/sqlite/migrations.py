@@ -54,17 +54,20 @@ CREATE TABLE leanflow_outbox (
 )"""
 
 _FIRST = (
-    "CREATE TABLE leanflow_scopes (scope INTEGER PRIMARY KEY, app TEXT NOT NULL, environment TEXT NOT NULL, region TEXT NOT NULL)",
+    """CREATE TABLE leanflow_scopes (
+        scope INTEGER PRIMARY KEY, app TEXT NOT NULL, environment TEXT NOT NULL, region TEXT NOT NULL
+    )""",
     _REQUESTS,
-    # One index for the sweep, one for the leases that are out, and one live request per fingerprint: ended requests are
-    # in none of them.
+    # One index for the sweep, one for the leases that are out, and one live request per fingerprint: ended requests
+    # are in none of them.
     "CREATE INDEX leanflow_requests_due ON leanflow_requests (scope, due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX leanflow_requests_leased ON leanflow_requests (scope, lease_until) WHERE owner IS NOT NULL",
     "CREATE UNIQUE INDEX leanflow_requests_live ON leanflow_requests (scope, fingerprint) WHERE ended_at IS NULL",
     "CREATE INDEX leanflow_requests_ended ON leanflow_requests (scope, ended_at, state) WHERE ended_at IS NOT NULL",
     "CREATE UNIQUE INDEX leanflow_requests_key ON leanflow_requests (scope, key) WHERE key IS NOT NULL",
     "CREATE INDEX leanflow_requests_entity ON leanflow_requests (scope, entity_id, id)",
-    "CREATE INDEX leanflow_requests_customer ON leanflow_requests (scope, customer_id, id) WHERE customer_id IS NOT NULL",
+    """CREATE INDEX leanflow_requests_customer ON leanflow_requests (scope, customer_id, id)
+        WHERE customer_id IS NOT NULL""",
     "CREATE INDEX leanflow_requests_reference ON leanflow_requests (scope, reference, id) WHERE reference IS NOT NULL",
     "CREATE INDEX leanflow_requests_held ON leanflow_requests (scope, held, id) WHERE held IS NOT NULL",
     """CREATE TABLE leanflow_history (
@@ -76,7 +79,9 @@ _FIRST = (
     """CREATE TABLE leanflow_inbox (
         scope INTEGER NOT NULL, key TEXT NOT NULL, tag TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (scope, key)
     ) WITHOUT ROWID""",
-    "CREATE TABLE leanflow_raw (scope INTEGER NOT NULL, key TEXT NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (scope, key))",
+    """CREATE TABLE leanflow_raw (
+        scope INTEGER NOT NULL, key TEXT NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (scope, key)
+    )""",
     """CREATE TABLE leanflow_parked (
         scope INTEGER NOT NULL, key TEXT NOT NULL, tag TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT, value TEXT,
         request_id TEXT, due_at INTEGER, expires_at INTEGER NOT NULL, offered_at INTEGER NOT NULL,
@@ -94,7 +99,9 @@ _FIRST = (
         request_id TEXT NOT NULL, page INTEGER NOT NULL, correlation_id TEXT, refreshed_at INTEGER, raw BLOB NOT NULL,
         PRIMARY KEY (request_id, page)
     )""",
-    "CREATE TABLE leanflow_sinks (scope INTEGER NOT NULL, name TEXT NOT NULL, filter TEXT NOT NULL, PRIMARY KEY (scope, name))",
+    """CREATE TABLE leanflow_sinks (
+        scope INTEGER NOT NULL, name TEXT NOT NULL, filter TEXT NOT NULL, PRIMARY KEY (scope, name)
+    )""",
     _OUTBOX,
     "CREATE UNIQUE INDEX leanflow_outbox_key ON leanflow_outbox (scope, sink, key)",
     "CREATE INDEX leanflow_outbox_about ON leanflow_outbox (about, sink) WHERE about IS NOT NULL",
@@ -102,7 +109,9 @@ _FIRST = (
     """CREATE TABLE leanflow_tombstones (
         scope INTEGER NOT NULL, digest BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (scope, digest)
     ) WITHOUT ROWID""",
-    "CREATE TABLE leanflow_notes (scope INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (scope, name))",
+    """CREATE TABLE leanflow_notes (
+        scope INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (scope, name)
+    )""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import aiosqlite
 import attrs
 
-from leanflow.errors import InvalidRequest, NotStarted, StoreUnavailable
+from leanflow.errors import InvalidRequest, NotStarted
 from leanflow.ports import Store
 from leanflow_adapters.sqlite._checkpoint import PERIOD, Checkpointer
 from leanflow_adapters.sqlite._connection import (
@@ -83,7 +83,7 @@ class SQLiteStore(Methods):
             raise InvalidRequest("path", "must be a file's path; for a store in memory use MemoryStore")
         if synchronous.upper() not in _SYNCHRONOUS:
             raise InvalidRequest("synchronous", f"must be one of {', '.join(_SYNCHRONOUS)}")
-        self._path = os.path.abspath(name)
+        self._path = os.path.abspath(name)  # noqa: PTH100 - resolve() would look at the disk
         self._synchronous = synchronous.upper()
         self._busy_timeout = busy_timeout
         self._wal_cap = wal_cap

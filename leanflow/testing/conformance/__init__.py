@@ -13,9 +13,9 @@ A store's test is a class header and two fixtures::
         async def reopen(self, store):      # an async callable: one more opened handle on the same data
             ...
 
-Abilities are declared, never guessed: `durable`, `has_clock`, `joins` (and then a fixture `connect`). The tests are plain
-``async def``: any plugin that runs those will do. Call ``pytest.register_assert_rewrite("leanflow.testing")`` in your
-``conftest.py`` before importing this, or failures are bare.
+Abilities are declared, never guessed: `durable`, `has_clock`, `joins` (and then a fixture `connect`). The tests are
+plain ``async def``: any plugin that runs those will do. Call ``pytest.register_assert_rewrite("leanflow.testing")`` in
+your ``conftest.py`` before importing this, or failures are bare.
 """
 
 from __future__ import annotations

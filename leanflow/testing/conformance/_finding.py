@@ -36,12 +36,11 @@ class Finding:
 
     async def test_find_gives_what_is_asked_for(self, store: Store) -> None:
         """Each term of a query confines what is found, alone and together."""
-        chosen = await stored(store, 2, entity_id="e", customer_id="c", reference="r", resource=Resource.balances, held="H")
+        named = {"entity_id": "e", "customer_id": "c", "reference": "r", "held": "H"}
+        chosen = await stored(store, 2, resource=Resource.balances, **named)
         failed = await stored(store, 3, entity_id="e", created_at=at(10))
         await stored(store, 4)
-        await store.commit(
-            end(failed, state=State.failed, changes={"failure": Failure(code="GONE"), "entity_id": "e"})
-        )
+        await store.commit(end(failed, state=State.failed, changes={"failure": Failure(code="GONE"), "entity_id": "e"}))
         asked = (
             Query(customer_id="c"),
             Query(reference="r"),

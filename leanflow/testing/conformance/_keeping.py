@@ -229,7 +229,7 @@ class Keeping:
 
 
 class Joining:
-    """`using`: working inside a transaction that the application holds. `connect` gives connections of the application."""
+    """`using`: working inside a transaction that the application holds on what `connect` gives."""
 
     joins: ClassVar[bool] = False
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 
 from leanflow._request import DataRequest, IdKind, State
-from leanflow.ports import WAKE, Announcement, InboxEntry, Outcome, OutboxRow, Parking, Sink, Step, Store
+from leanflow.ports import WAKE, Announcement, InboxEntry, OutboxRow, Outcome, Parking, Sink, Step, Store
 from leanflow.testing.conformance._samples import (
     ALL,
     ELSEWHERE,
