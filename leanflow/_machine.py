@@ -224,9 +224,11 @@ def _ids_of(event: Event | AnswerEvent) -> tuple[tuple[IdKind, str], ...]:
     """Return the ids by which Lean may name the request from this answer on."""
     if not isinstance(event, AnswerEvent):
         return ()
-    named = (
-        (IdKind.results, event.results_id),
-        (IdKind.reconnect, event.reconnect_id),
-        (IdKind.refresh, event.refresh_id),
-    )
-    return tuple((kind, value) for kind, value in named if value is not None)
+    ids: list[tuple[IdKind, str]] = []  # spelt out: a generator costs a tenth of `decide`
+    if event.results_id is not None:
+        ids.append((IdKind.results, event.results_id))
+    if event.reconnect_id is not None:
+        ids.append((IdKind.reconnect, event.reconnect_id))
+    if event.refresh_id is not None:
+        ids.append((IdKind.refresh, event.refresh_id))
+    return tuple(ids)
