@@ -39,7 +39,10 @@ DOCUMENTS = sorted(
 
 _FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1``` *$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (test_\w+\.py)\n")
-_PYTEST = ("-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-W", "error")
+_PYTEST = (
+    "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.", "-o", "asyncio_mode=auto",
+    "-o", "asyncio_default_fixture_loop_scope=function",
+)  # fmt: skip
 
 
 def page_id(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.docs.documents import DOCUMENTS, ROOT, Runner, fences, page_id
@@ -22,7 +24,8 @@ def test_every_block_of_a_page_runs(path: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     runner = Runner()
     runner.run(path)
-    assert runner.count == sum(language in {"python", "text", "sh"} for language, _ in fences(path))
+    hidden = path.read_text(encoding="utf-8").count("invisible-code-block: python")
+    assert runner.count == hidden + sum(language in {"python", "text", "sh"} for language, _ in fences(path))
     assert runner.count or page_id(path) not in MUST_RUN
 
 
@@ -32,18 +35,24 @@ def test_every_block_says_what_it_is(path: Path) -> None:
     assert {language for language, _ in fences(path)} <= LANGUAGES
 
 
-def test_a_wrong_block_is_found(tmp_path: Path) -> None:
-    """The harness can fail: a block that raises, a wrong output and an unknown command are each an error."""
+WRONG = {
+    "```python\nraise ValueError('so it is')\n```\n": "so it is",
+    "```python\nimport asyncio\nawait asyncio.sleep(0)\nassert False, 'after waiting'\n```\n": "after waiting",
+    "```python\nprint(1)\n```\n\n```text\n2\n```\n": "shows\n2\n",
+    "```python\n# test_it.py\ndef test_it() -> None:\n    assert 1 == 2\n```\n": "assert 1 == 2",
+    "```sh\nmake coffee\n```\n": "no target coffee",
+    "```sh\nleanflow brew\n```\n": "no command brew",
+    "```sh\nleanflow list --tea\n```\n": "No such option",
+    "```sh\npip install leanflow\n```\n": "would ask PyPI",
+    "```sh\nbrew coffee\n```\n": "can be checked",
+}
+
+
+@pytest.mark.parametrize("block", WRONG)
+def test_a_wrong_block_is_found(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The harness can fail: code that raises, a wrong output, a failing test, an unknown command are errors."""
+    monkeypatch.chdir(tmp_path)
     page = tmp_path / "page.md"
-    for block in (
-        "```python\nraise ValueError\n```\n",
-        "```python\nimport asyncio\nawait asyncio.sleep(0)\nassert False\n```\n",
-        "```python\nprint(1)\n```\n\n```text\n2\n```\n",
-        "```python\n# test_it.py\ndef test_it() -> None:\n    assert False\n```\n",
-        "```sh\nmake coffee\n```\n",
-        "```sh\nleanflow brew\n```\n",
-        "```sh\npip install leanflow\n```\n",
-    ):
-        page.write_text(block, encoding="utf-8")
-        with pytest.raises((ValueError, AssertionError)):
-            Runner().run(page)
+    page.write_text(block, encoding="utf-8")
+    with pytest.raises((ValueError, AssertionError, click.ClickException), match=re.escape(WRONG[block])):
+        Runner().run(page)
