@@ -356,6 +356,21 @@ def test_announced_results_are_fetched_at_once() -> None:
     assert take(reconnected, ex.results_ready(reconnected), LATER).grace_until == START + 10 * MINUTE
 
 
+def test_a_finished_refresh_is_fetched_at_once() -> None:
+    """As announced results are; where its id repeats and no clock tells, it is looked at, and where it is it stays."""
+    refresh = example_in(State.requested, resource=Resource.refresh)
+    assert change(refresh, ex.refresh_updated(refresh)) == {
+        "state": State.results_ready,
+        "probe_at": LATER,
+        "wait_until": LATER + DAY,
+        "grace_until": LATER + 10 * MINUTE,
+    }
+    again = take(refresh, ex.time_is_up(refresh))
+    again = take(again, ex.a_pending(again), LATER)
+    assert again.ids_repeat is True
+    assert change(again, ex.refresh_updated(again)) == {"probe_at": LATER}
+
+
 def test_a_reconnect_expects_results() -> None:
     """They are looked for after half a minute, announced or not, for a day."""
     awaiting = example_in(State.awaiting_user)
