@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from io import TextIOWrapper
 
 import click
 
@@ -22,6 +24,8 @@ def demo_command(*, seed: int, plain: bool, sabotage: str | None) -> None:
     webhooks are forged, doubled, reversed and lost, a bank fails, and the backend is killed and started again. Exit
     status 0 means that every request ended as it must.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no arrows shows question marks
     try:
         status = asyncio.run(play(seed=seed, plain=plain, sabotage=sabotage))
     except asyncio.CancelledError:  # SIGTERM

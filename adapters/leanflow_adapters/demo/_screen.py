@@ -21,6 +21,7 @@ from leanflow_adapters.demo._verdict import Verdict
 __all__ = ["Screen"]
 
 _WIDTH = 118  # columns when nobody looks at a terminal
+_WAYS_FIT = 110  # columns from which on a request's whole way has room in the table; else its end is shown
 
 _ACTORS: Mapping[str, str] = MappingProxyType(
     {"lean": "cyan", "webhook": "magenta", "backend": "green", "user": "yellow", "attacker": "red", "demo": "bold"}
@@ -83,7 +84,7 @@ class Screen:
 
     def tell(self, actor: str, words: str, *, style: str = "") -> None:
         """Tell one thing."""
-        line = Text(f"{self.elapsed:6.2f}s  ", style="dim")
+        line = Text().append(f"{self.elapsed:6.2f}s  ", style="dim")
         line.append(f"{actor:<9}", style=_ACTORS.get(actor, ""))
         line.append(words, style=style)
         self._console.print(line, soft_wrap=True)
@@ -91,7 +92,7 @@ class Screen:
     def state(self, label: str, was: State | None, to: State, cause: str) -> None:
         """Tell that a request entered a state."""
         self._states[label] = to
-        line = Text(f"{self.elapsed:6.2f}s  ", style="dim")
+        line = Text().append(f"{self.elapsed:6.2f}s  ", style="dim")
         line.append(f"{'backend':<9}", style=_ACTORS["backend"])
         line.append(f"{label}: ")
         if was is not None:
@@ -102,22 +103,23 @@ class Screen:
 
     def verdict(self, verdict: Verdict) -> None:
         """Show what came of it all."""
-        plain = not self._console.is_terminal
+        plain, wide = not self._console.is_terminal, self._console.width >= _WAYS_FIT
         table = Table(box=box.ASCII if plain else box.ROUNDED, title="What happened", title_justify="left")
-        for name in ("request", "way"):
+        for name in ("request", "way" if wide else "end"):
             table.add_column(name, overflow="fold")
-        for name in ("calls", "pages", "effects"):
+        for name in ("calls", "pages sent/kept", "effects"):
             table.add_column(name, justify="right")
         table.add_column("as it must")
         for row in verdict.rows:
-            way = Text(" → ").join(Text(str(s), style=_STATES[s]) for s in row.way) if row.way else Text("-")
+            states = [Text(str(state), style=_STATES[state]) for state in row.way] or [Text("-")]
+            way = Text(" → ").join(states) if wide else states[-1]
             told = Text("yes", style="green") if row.is_good else Text(f"NO: {row.problem}", style="bold red")
-            table.add_row(row.label, way, str(row.calls), f"{row.data} of {row.pages}", str(row.effects), told)
+            table.add_row(row.label, way, str(row.calls), f"{row.data}/{row.pages}", str(row.effects), told)
         self._console.print()
         self._console.print(table)
         for fact in verdict.facts:
-            mark = Text("yes  ", style="green") if fact.holds else Text("NO   ", style="bold red")
-            self._console.print(mark.append(fact.words, style=""), soft_wrap=True)
+            mark = Text().append(*(("yes  ", "green") if fact.holds else ("NO   ", "bold red")))
+            self._console.print(mark.append(fact.words), soft_wrap=True)
         self._console.print()
         end = "every request ended as it must" if verdict.is_good else "NOT everything ended as it must"
         style = "bold green" if verdict.is_good else "bold red"
