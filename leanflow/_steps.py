@@ -433,6 +433,7 @@ def wake_row(key: str, wake: Wake, origin: str | None = None) -> WakeRow:
     """Return the outbox row of a wake."""
     return WakeRow(
         key=key,
+        unless_alone=wake.entity_id if wake.reason is WakeReason.live else None,
         payload=dump(
             {
                 "reason": wake.reason.value,

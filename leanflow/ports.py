@@ -183,10 +183,13 @@ class WakeRow:
     Attributes:
         key: unique; ``wake:<inbox key>`` and the like.
         payload: JSON text: whom to wake and why.
+        unless_alone: an entity's id: the store may leave the row out if it sees, in the same transaction, that the entity
+            has no live request beside the step's own. What is made later needs no waking.
     """
 
     key: str
     payload: str
+    unless_alone: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -101,7 +101,7 @@ class Methods(ABC):
 
     async def find(self, scope: Scope, query: Query) -> Sequence[DataRequest]:
         """Return what the query asks for, in the order of ids."""
-        return await self._read(lambda _: _reads.find(scope, query), is_long=True)
+        return await self._read(lambda _: _reads.find(scope, query), is_long=not _reads.is_narrow(query))
 
     async def history(self, scope: Scope, request_id: str) -> Sequence[HistoryEntry]:
         """Return a request's history, oldest first."""

@@ -18,10 +18,9 @@ from leanflow_adapters.sqlite._rows import micros, moment, outbox_row, scope_num
 
 __all__ = ["claim_outbox", "delivered", "lag", "outbox", "redeliver", "register", "undelivered"]
 
-_COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at, error,
-    ordered AND EXISTS (
-    SELECT 1 FROM leanflow_outbox AS earlier WHERE earlier.about = here.about AND earlier.sink = here.sink
-    AND earlier.scope = here.scope AND earlier.ordered = 1 AND earlier.set_aside = 1 AND earlier.number < here.number)"""
+_COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at, error, ordered AND EXISTS (
+    SELECT 1 FROM leanflow_outbox AS earlier WHERE earlier.about = here.about AND earlier.sink = here.sink AND
+    earlier.scope = here.scope AND earlier.ordered = 1 AND earlier.set_aside = 1 AND earlier.number < here.number)"""
 
 _REGISTER = Write(
     "sqlite.after_register",
@@ -61,8 +60,9 @@ _REDELIVER = Write(
     rows=True,
 )
 _ROWS = Read(
+    # The plus keeps SQLite to the order of numbers, which ends at the limit; by an index it would sort all rows first.
     f"""SELECT {_COLUMNS} FROM leanflow_outbox AS here
-    WHERE scope = ?1 AND (?2 IS NULL OR set_aside = ?2) ORDER BY number LIMIT ?3"""  # noqa: S608
+    WHERE +scope = ?1 AND (?2 IS NULL OR set_aside = ?2) ORDER BY number LIMIT ?3"""  # noqa: S608
 )
 _LAG = Read(
     """SELECT sink, sum(NOT set_aside), sum(set_aside), min(CASE WHEN set_aside THEN NULL ELSE number END)

@@ -74,7 +74,8 @@ _OTHERS = Read(
     UNION ALL SELECT 1 FROM leanflow_parked WHERE scope = ?1 AND kind = ?2 AND value = ?3 LIMIT 1"""
 )
 _COMPANY = Read(
-    "SELECT 1 FROM leanflow_requests WHERE scope = ?1 AND entity_id = ?2 AND ended_at IS NULL AND id <> ?3 LIMIT 1"
+    """SELECT 1 FROM leanflow_requests INDEXED BY leanflow_requests_company
+    WHERE scope = ?1 AND entity_id = ?2 AND ended_at IS NULL AND id <> ?3 LIMIT 1"""
 )
 _PAGE = Write("sqlite.after_results", "INSERT INTO leanflow_pages VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")
 _SINKS = Read("SELECT name, filter FROM leanflow_sinks WHERE scope = ?1 ORDER BY name")
@@ -245,9 +246,11 @@ def announce(
     for told in announcements:
         ordered = told.request_id is not None
         source = told.request_id if ordered else about
+        payload: str | None = None  # made when the first sink wants it, and once
         for sink in sinks:
             if sink.wants(told):
-                made += yield _OUTBOX, (number, sink.name, told.key, told.kind, source, int(ordered), at, told.payload)
+                payload = told.payload if payload is None else payload
+                made += yield _OUTBOX, (number, sink.name, told.key, told.kind, source, int(ordered), at, payload)
     return made
 
 
