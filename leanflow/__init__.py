@@ -5,7 +5,7 @@ Each data request is a persisted state machine; API answers, webhooks, the front
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from leanflow._call import Answer, Call, Reply
 from leanflow._diagram import mermaid
@@ -21,7 +21,7 @@ from leanflow._prompts import ConnectPrompt, ReconnectPrompt
 from leanflow._request import DataRequest, Failure, Remedy, Resource, State
 from leanflow.events import Event
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from leanflow._flows import LeanFlow
     from leanflow._handlers import Handlers
 

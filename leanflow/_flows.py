@@ -385,7 +385,8 @@ class LeanFlow(Operations):
             async with asyncio.timeout(self._policy.commit_timeout.total_seconds()):
                 heard = await self._steps.hear(stamped)
         except (StoreUnavailable, TimeoutError) as error:
-            _webhook_log.warning("cannot store a webhook now: %s", type(error).__name__, extra={"event": event.type})
+            why = error if isinstance(error, StoreUnavailable) else "it took too long"
+            _webhook_log.warning("cannot store a webhook now: %s", why, extra={"event": event.type})
             return Reply(status=503, body=b"try again", retry=True)
         _webhook_log.debug(
             "heard", extra={"event": event.type, "declined": "duplicate" if heard.duplicate else None}

@@ -139,7 +139,7 @@ def _query(scope: Scope, query: Query) -> tuple[Read, Sequence[Any]]:
         terms.append("id > ?")
         bound.append(query.after)
     bound.append(query.limit)
-    chosen = f"SELECT number FROM leanflow_requests WHERE {' AND '.join(terms)} ORDER BY id LIMIT ?"  # noqa: S608
+    chosen = f"SELECT number FROM {source} WHERE {' AND '.join(terms)} ORDER BY id LIMIT ?"  # noqa: S608
     return Read(f"SELECT record, call_no FROM leanflow_requests WHERE number IN ({chosen}) ORDER BY id"), bound  # noqa: S608
 
 

@@ -152,11 +152,11 @@ def commit(rows: StepRows, tx: Tx) -> Plan[Committed]:
 
 
 def _needed(rows: StepRows) -> Plan[tuple[WakeRow, ...]]:
-    """Return the wakes but those of an entity that has no other live request: there is one writer, so that is certain."""
+    """Return the wakes but those of an entity that has no other live request: with one writer that is certain."""
     needed = []
     for wake in rows.step.wakes:
         if wake.unless_alone is None or (yield _COMPANY, (rows.scope, wake.unless_alone, rows.step.request_id)):
-            needed.append(wake)
+            needed.append(wake)  # noqa: PERF401 - a comprehension cannot yield
     return tuple(needed)
 
 

@@ -66,6 +66,8 @@ _FIRST = (
     "CREATE INDEX leanflow_requests_ended ON leanflow_requests (scope, ended_at, state) WHERE ended_at IS NOT NULL",
     "CREATE UNIQUE INDEX leanflow_requests_key ON leanflow_requests (scope, key) WHERE key IS NOT NULL",
     "CREATE INDEX leanflow_requests_entity ON leanflow_requests (scope, entity_id, id)",
+    # An entity's live requests are asked for at each reconnect; it may have thousands that ended.
+    "CREATE INDEX leanflow_requests_company ON leanflow_requests (scope, entity_id, id) WHERE ended_at IS NULL",
     """CREATE INDEX leanflow_requests_customer ON leanflow_requests (scope, customer_id, id)
         WHERE customer_id IS NOT NULL""",
     "CREATE INDEX leanflow_requests_reference ON leanflow_requests (scope, reference, id) WHERE reference IS NOT NULL",
