@@ -297,6 +297,23 @@ class Stepping:
         assert not await store.owners(SCOPE, IdKind.reconnect, "r-1")
         assert not await store.owners(ELSEWHERE[0], IdKind.results, "r-1")
 
+    async def test_ids_are_called_new_only_if_they_are(self, store: Store) -> None:
+        """`ids_are_new` is never said of an id that names another request or that an event is parked under."""
+        first, second, third = [await stored(store, number) for number in (1, 2, 3)]
+        await park(store, "event-0", value="r-2")
+        await store.commit(a_step(first, "event-1", ids=((IdKind.results, "r-1"),)))
+        for request, key, value in ((second, "event-2", "r-1"), (third, "event-3", "r-2")):
+            ids = ((IdKind.results, f"new-{value}"), (IdKind.results, value))
+            assert not (await store.commit(a_step(request, key, ids=ids))).ids_are_new
+
+    async def test_company_is_woken(self, store: Store) -> None:
+        """A wake that may be left out for an entity's lone request is made when the entity has another live one."""
+        request = await stored(store, 1, entity_id="e")
+        await stored(store, 2, entity_id="e")
+        wake = attrs.evolve(a_wake("event-1"), unless_alone="e")
+        assert (await store.commit(a_step(request, "event-1", wakes=(wake,)))).announced == 1
+        assert [row.key for row in await store.outbox(SCOPE)] == [wake.key]
+
     async def test_pages_are_stored_once(self, store: Store) -> None:
         """A page replaces nothing: the first of a number stays."""
         request = await stored(store)
