@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from leanflow import Call, DataRequest, Handlers, LeanFlow, Policy, State, parse_webhook
+from leanflow._steps import _route
 from leanflow.errors import CallerError, LeanflowError, TemporaryError
 from leanflow.ports import HistoryEntry
 from leanflow.testing import FakeClock, travel
@@ -93,6 +94,8 @@ class World:
         self.told: list[str] = []
         self.faults = 0
         self.is_calm = False
+        self.on_their_way: Counter[str] = Counter()
+        self.overlaps = 0
         self.handlers = Handlers()
         self.handlers.on(name="oracle")(self._told)
 
@@ -105,8 +108,17 @@ class World:
         """Return something to wait for, so that everything can come between everything."""
         return None if self.is_calm else _turns(self.dice.choice((0, 0, 1, 2, 5)))
 
-    def _before_call(self, _call: Call) -> Any:
-        return None if self.is_calm else _turns(self.dice.choice((0, 1, 3, 30)))
+    def _before_call(self, call: Call) -> Any:
+        return None if self.is_calm else self._on_its_way(call)
+
+    async def _on_its_way(self, call: Call) -> None:
+        same = repr((call.path, call.query, call.body))
+        self.on_their_way[same] += 1
+        self.overlaps += self.on_their_way[same] > 1
+        try:
+            await _turns(self.dice.choice((0, 1, 3, 30)))
+        finally:
+            self.on_their_way[same] -= 1
 
     # what happens
 
@@ -192,8 +204,9 @@ class World:
         self._advance(timedelta(days=self.dice.choice((-1, 1, 31))))
 
     def _advance(self, delta: timedelta) -> None:
-        # A lease that ends while its holder cannot write is taken over, and its call made again.
-        self.faults += sum(process.calls for process in self.processes)
+        # A lease that ends while its holder cannot prolong it is taken over, and its call made again.
+        if delta >= POLICY.lease / 4 or any(p.store.down or p.store.loses_answers for p in self.processes):
+            self.faults += sum(process.calls for process in self.processes)
         self.clock.advance(delta)
 
     async def _crash(self, process: Process) -> None:
@@ -204,6 +217,8 @@ class World:
     async def _outage(self, process: Process) -> None:
         kind = self.dice.choice(("down", "loses_answers"))
         setattr(process.store, kind, True)
+        for _ in range(3):
+            await self._deliver(process)
         await _turns(self.dice.randrange(30))
         self._advance(timedelta(seconds=self.dice.choice((0.1, 1))))
         await _turns(self.dice.randrange(30))
@@ -219,6 +234,7 @@ class World:
                 await _turns(50)
         self.is_calm = True
         flows = self.processes[0].flows
+        await self._check_taken(flows, is_settled=False)
         for _ in range(3):
             for result in list(self.lean.results.values()):
                 if result.status == "RECONNECT_REQUIRED":
@@ -239,9 +255,7 @@ class World:
         """Hold the store to I1 to I7."""
         requests = {r.id: r async for r in flows.find()}
         assert self.acknowledged <= requests.keys(), "I1: an acknowledged request is gone"
-        for raw in self.taken:
-            key = parse_webhook(raw).inbox_key
-            assert await flows._store.seen(flows._scope, key), "I2: an acknowledged event is gone"
+        await self._check_taken(flows, is_settled=True)
         answers, placed = 0, sum(self.lean.placed.values())
         for request in requests.values():
             rows = await flows.history(request.id)
@@ -252,8 +266,26 @@ class World:
             assert len(pages) == (request.state is State.fetched), "data stored once, with its end"
             assert request.state.is_end, f"I7: {request.id} still waits in {request.state}"
             assert request.due_at is None
+        assert self.overlaps <= self.faults, f"{self.overlaps} calls made twice at once, {self.faults} faults"
         assert placed - answers <= self.faults, f"I6: {placed} placements, {answers} answers, {self.faults} faults"
         assert await flows.undelivered() == (), "an announcement is left behind"
+
+    async def _check_taken(self, flows: LeanFlow, *, is_settled: bool) -> None:
+        """I2: what was answered 200 is in the inbox, and in the history of the request that it names.
+
+        Until all is settled it may be parked, with its request stored a moment ago.
+        """
+        for raw in self.taken:
+            event = parse_webhook(raw)
+            route = _route(event)
+            parked = await flows._store.parked(flows._scope, *route) if route else ()
+            owners = await flows._store.owners(flows._scope, *route) if route else ()
+            if event.inbox_key in {waiting.key for waiting in parked} and not (owners and is_settled):
+                continue
+            assert await flows._store.seen(flows._scope, event.inbox_key), "I2: an acknowledged event is gone"
+            for request_id in owners[:1]:
+                keys = {row.key for row in await flows.history(request_id)}
+                assert event.inbox_key in keys, "I2: an acknowledged event is in no history"
 
     def _check_announced(self, request: DataRequest, rows: tuple[HistoryEntry, ...]) -> None:
         keys = list(dict.fromkeys(key for key in self.told if key.startswith(request.id)))
