@@ -203,6 +203,10 @@ class Door:
         """Renew."""
         return (await self._flows.renew(id)).to_dict()
 
+    async def do_history(self, id: str) -> Any:  # noqa: A002
+        """Return the keys of its history."""
+        return [entry.key for entry in await self._flows.history(id)]
+
     async def do_results(self, id: str) -> Any:  # noqa: A002
         """Return how many items there are."""
         return len((await self._flows.results(id)).items)

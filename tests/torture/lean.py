@@ -7,9 +7,9 @@ What it does with a call is said by the first word of the entity's name, as in `
 * ``early``: the same, always before the answer has left.
 * ``user``: RECONNECT_REQUIRED, until `reconnect` is told that the user came.
 * ``slow``: data, after more than a third of the children's lease.
-* ``gate``: data, once `gate` is opened; ``gone``: the same, to be erased at the end.
+* ``gate``: data, the first time once its gate is opened.
 * ``fail``: DATA_NOT_FOUND for the first placement, data for the second.
-* ``hush``: PENDING, and never anything else; ``dumb``: RECONNECT_REQUIRED, for ever.
+* ``hush``, ``gone``: PENDING, and never anything else; ``dumb``: RECONNECT_REQUIRED, for ever.
 * ``quiet``: PENDING, and the results come but are not announced.
 * ``script``: the answers of `scripts`, one after the other, then data.
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -33,7 +33,7 @@ from aiohttp import web
 
 from leanflow import sign
 
-__all__ = ["SECRET", "Asked", "Lean", "Result", "Sent"]
+__all__ = ["SECRET", "Asked", "Gate", "Lean", "Result", "Sent"]
 
 SECRET = "torture"
 PAGES = 2
@@ -78,6 +78,14 @@ class Sent:
         return {"Content-Type": "application/json", "lean-signature": sign(SECRET, self.raw)}
 
 
+@attrs.define(eq=False)
+class Gate:
+    """Where a call waits for its answer."""
+
+    reached: asyncio.Event = attrs.field(factory=asyncio.Event)
+    opened: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+
 class Lean:
     """Serves one world.
 
@@ -94,8 +102,7 @@ class Lean:
         self.sent: dict[str, Sent] = {}
         self.placed: dict[tuple[str, str], int] = {}
         self.scripts: dict[str, deque[Any]] = {}
-        self.gate = asyncio.Event()
-        self.reached = asyncio.Event()
+        self.gates: dict[str, Gate] = defaultdict(Gate)
         self.events_page = 100
         self._dice = dice
         self._runner: web.AppRunner
@@ -115,7 +122,8 @@ class Lean:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.gate.set()
+        for gate in self.gates.values():
+            gate.opened.set()
         await self._runner.cleanup()
 
     # what the parent says
@@ -170,14 +178,14 @@ class Lean:
         kind = entity_id.split("-")[0]
         if kind == "slow":
             await asyncio.sleep(_SLOW)
-        if kind in {"gate", "gone"} and number == 1:
-            self.reached.set()
-            await self.gate.wait()
+        if kind == "gate" and number == 1:
+            self.gates[entity_id].reached.set()
+            await self.gates[entity_id].opened.wait()
         if kind == "fail" and number == 1:
             return _json({"status": "DATA_NOT_FOUND", "message": "nothing", "timestamp": _text(self.now())}, 404)
         if kind == "script":
             return await self._scripted(http, entity_id, resource)
-        if kind in {"pend", "early", "hush", "quiet"}:
+        if kind in {"pend", "early", "hush", "gone", "quiet"}:
             return self._pending(entity_id, resource, kind)
         if kind in {"user", "dumb"}:
             result = self._result(entity_id, resource, "RECONNECT_REQUIRED")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -214,12 +215,19 @@ class World:
     # the end
 
     async def settle(self, limit: float = 30.0) -> list[str]:
-        """Wait until every webhook is delivered and every announcement heard; return what did not come to rest."""
+        """Wait until every webhook is delivered and every announcement heard; return what did not come to rest.
+
+        Handlers that refused what was poison are cured, and what was set aside is sent again.
+        """
+        (self.directory / "cured").touch()
         loop = asyncio.get_running_loop()
         last = loop.time() + limit
         try:
             await asyncio.wait_for(self.delivered(), limit)
             while await self.do("undelivered"):
+                for key, sink in await self.do("undelivered", set_aside=True):
+                    with suppress(Refused):
+                        await self.do("redeliver", key=key, sink=sink)
                 if loop.time() > last:
                     return [f"I7: announcements are still undelivered after {limit} s: {(await self.do('undelivered'))[:5]}"]
                 await self._pause()

@@ -1,0 +1,210 @@
+"""R2: the engine kills itself at each commit point that the sources name, under a workload that passes them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from leanflow._sites import SITES
+from tests.torture.drive import drive, make
+from tests.torture.figures import Run
+from tests.torture.invariants import check
+from tests.torture.nursery import Child
+from tests.torture.world import Refused, World
+
+__all__ = ["POINTS", "kills_at_sites"]
+
+AFTER_200 = "harness.after_200"
+POINTS = (*SITES, AFTER_200)
+"""Every site, and one that the sources cannot have: the moment after the 200 has left."""
+
+_MIGRATION, _PRUNE = "sqlite.in_migration", "sqlite.after_prune"
+_BURIAL = frozenset({"sqlite.before_bury", "sqlite.after_bury", "sqlite.after_tombstone"})
+# Passed a few times in each life at most: killing at a later passage would mostly not happen.
+_RARE = _BURIAL | {
+    "claimed",
+    "created",
+    "drain",
+    "parked",
+    "sqlite.after_checkpoint",
+    "sqlite.after_parked",
+    "sqlite.after_raw",
+    "sqlite.after_redeliver",
+    "sqlite.after_register",
+    "sqlite.after_release",
+    "sqlite.after_remember",
+    "sqlite.after_renew",
+    "sqlite.after_repark",
+    "sqlite.after_results",
+    "sqlite.after_scope",
+    "sqlite.after_successor",
+    "sqlite.after_undelivered",
+    "sqlite.before_checkpoint",
+    "wake_target",
+}
+_LATEST = 12  # passage at which a common site may kill
+_LIFE = 6.0  # seconds after which a child that was not killed by its site is killed anyway
+_WORLDS = 8  # at a time: they mostly wait for leases to end
+_POLICY = {"parked_life": 3.0, "announce_tries": 2}
+_EXPECTED = r"leanflow.outbox: .* set aside"
+
+
+async def kills_at_sites(run: Run) -> None:
+    """R2: `rounds` kills at each site; every site must have killed, and nothing may be wrong afterwards."""
+    room = asyncio.Semaphore(_WORLDS)
+    killed: Counter[str] = Counter()
+    await asyncio.gather(*(_site(run, room, number, point, killed) for number, point in enumerate(POINTS)))
+    run.figure.rounds = len(POINTS) * run.rounds
+    run.figure.notes = {"sites": len(POINTS), "fewest kills at a site": min(killed[point] for point in POINTS)}
+    run.figure.violations += [f"R2: {point} never killed" for point in POINTS if not killed[point]]
+
+
+async def _site(run: Run, room: asyncio.Semaphore, number: int, point: str, killed: Counter[str]) -> None:
+    if point == _MIGRATION:  # only a fresh file is migrated
+        for each in range(run.rounds):
+            async with room, run.world(f"{point}.{each}", 1000 + each, bus=True, policy=_POLICY) as world:
+                killed[point] += await _lives(run, world, point, 1)
+        return
+    async with room, run.world(point, number, bus=True, policy=_POLICY) as world:
+        killed[point] += await _lives(run, world, point, run.rounds)
+
+
+async def _lives(run: Run, world: World, point: str, rounds: int) -> int:
+    """Live so many lives, each ended by the site; then let everything come to rest. Return how many kills were its own."""
+    flows: list[asyncio.Task[str | None]] = []
+    kills = 0
+    for life in range(rounds):
+        if point == _PRUNE:
+            await _age(world, flows)
+        child = await _born(world, point, rounds)
+        flows += [asyncio.create_task(each) for each in _batch(world, life)]
+        kills += await _killed(world, child, flows)
+    await world.start()
+    if point == _MIGRATION:
+        flows += [asyncio.create_task(each) for each in _batch(world, rounds)]
+    problems = [f"R2: {problem}" for problem in await asyncio.gather(*flows) if problem]
+    problems += await world.settle()
+    problems += await world.close()
+    run.add(world, problems + check(world, expected_log=_EXPECTED))
+    return kills
+
+
+async def _born(world: World, point: str, rounds: int) -> Child:
+    """Start the child that is to die at `point`, at one of its passages."""
+    if point == AFTER_200:
+        return await world.start(kill_after_200=world.dice.randint(1, 3))
+    last = 1 if point in _RARE else world.dice.randint(1, _LATEST)
+    if point == _MIGRATION:
+        last = world.dice.randint(1, 25)
+    return await world.start(kill_site=f"{point}:{last}")
+
+
+async def _killed(world: World, child: Child, flows: list[asyncio.Task[str | None]]) -> bool:
+    """Wait for the child's death; return whether it came from its own hand."""
+    _, late = await asyncio.wait({child.ended}, timeout=_LIFE)
+    world.kills += 1
+    if not late:
+        return True
+    await child.kill()
+    return False
+
+
+async def _age(world: World, flows: list[asyncio.Task[str | None]]) -> None:
+    """Bring everything to its end, and let more time pass than the inbox is kept."""
+    if not flows:
+        await world.start()
+        flows += [asyncio.create_task(each) for each in _batch(world, 1000)]
+    else:
+        await world.start()
+    await asyncio.gather(*flows)
+    await world.settle()
+    await world.close()
+    await world.shift(timedelta(days=100))
+
+
+# --- the workload ------------------------------------------------------------------------------------------------
+
+
+def _batch(world: World, life: int) -> list[Coroutine[Any, Any, str | None]]:
+    """Return flows that together pass every site."""
+    plain = [("user", "accounts"), ("user", "identity"), ("pend", "accounts"), ("early", "accounts"), ("slow", "accounts")]
+    plain += [("ok-flaky", "accounts"), ("ok-poison", "accounts")]
+    flows: list[Coroutine[Any, Any, str | None]] = [_plain(world, f"{kind}-{life}", what) for kind, what in plain]
+    return [*flows, _renewed(world, life), _cancelled(world, life), _erased(world, life), _strange(world)]
+
+
+async def _plain(world: World, entity_id: str, resource: str) -> str | None:
+    state = await drive(world, entity_id, resource)
+    return None if state == "fetched" else f"{entity_id}/{resource} ended {state}"
+
+
+async def _renewed(world: World, life: int) -> str | None:
+    """Let a request fail and renew it, twice: the successor is one and the same."""
+    entity_id = f"fail-{life}"
+    if await drive(world, entity_id) == "fetched":
+        return None  # a kill came between, and the second placement had luck
+    request_id = world.acknowledged[f"{entity_id}/accounts"]
+    one = await world.do("renew", id=request_id)
+    two = await world.do("renew", id=request_id)
+    if one["id"] != two["id"]:
+        return f"{request_id} was renewed as {one['id']} and as {two['id']}"
+    while (ended := await world.do("wait", id=one["id"], timeout=2.0)) is None:
+        pass
+    return None if ended.get("state") == "fetched" else f"the successor of {request_id} ended {ended.get('state')}"
+
+
+async def _cancelled(world: World, life: int) -> str | None:
+    """Cancel a request while its call is under way, let the answer come late, and purge it."""
+    entity_id = f"gate-{life}"
+    gate = world.lean.gates[entity_id]
+    making = asyncio.create_task(make(world, entity_id))
+    await gate.reached.wait()
+    request_id = await making
+    try:
+        await world.do("cancel", id=request_id)
+    except Refused:
+        gate.opened.set()  # it was placed again meanwhile, and has its data
+        return None
+    gate.opened.set()
+    await _answered(world, request_id)
+    world.purged.add(request_id)
+    await world.do("purge", state="cancelled")
+    return None
+
+
+async def _answered(world: World, request_id: str) -> None:
+    """Give the late answer a second to be recorded; a kill may have come before it."""
+    for _ in range(20):
+        if any(key.startswith("answer:") for key in await world.do("history", id=request_id)):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _erased(world: World, life: int) -> str | None:
+    """Erase an entity with a request that waits; what still comes for it is answered 200."""
+    entity_id = f"gone-{life}"
+    request_id = await make(world, entity_id)
+    world.erased.add(request_id)
+    await world.do("erase", entity_id=entity_id)
+    for result in [one for one in world.lean.results.values() if one.entity_id == entity_id]:
+        world.lean.ready(result.results_id)
+    return None
+
+
+async def _strange(world: World) -> str | None:
+    """Send webhooks that nobody waits for, and bring back what was set aside."""
+    world.lean.says("results.ready", {"id": f"nobody-{world.dice.random()}"})
+    world.lean.says("entity.created", {"id": "somebody", "customer_id": "someone"})
+    while not (aside := await world.do("undelivered", set_aside=True)):
+        if (world.directory / "cured").exists():
+            return None
+        await asyncio.sleep(0.05)
+    for key, sink in aside:
+        try:
+            await world.do("redeliver", key=key, sink=sink)
+        except Refused:
+            continue
+    return None
