@@ -14,7 +14,7 @@ SECRET = "benchmark"
 OK = json.dumps(
     {
         "status": "OK",
-        "results_id": "x",
+        "results_id": "%s",
         "data": {"accounts": [{"account_id": "a"}], "page": {"number": 0, "size": 50, "total_elements": 1, "total_pages": 1}},
     }
 ).encode()
@@ -30,7 +30,7 @@ class Lean:
     async def send(self, call: Call) -> Answer:
         """Answer."""
         if "/results/" in call.path:
-            return Answer(status=200, body=OK)
+            return Answer(status=200, body=OK % call.path.rsplit("/", 1)[1].encode())
         self.placed += 1
         body = {"status": "RECONNECT_REQUIRED", "results_id": f"r{self.placed}", "timestamp": self._now, "data": None}
         return Answer(status=200, body=json.dumps(body).encode())

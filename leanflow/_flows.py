@@ -306,9 +306,9 @@ class LeanFlow(Operations):
         if asyncio.get_running_loop() is not self._loop:
             raise WrongLoop
 
-    def _stir(self, wakes: bool, announced: bool, due_at: datetime | None) -> None:
+    def _stir(self, announced: bool, due_at: datetime | None) -> None:
         for worker in self._workers:
-            worker.stir(wakes, announced, due_at)
+            worker.stir(announced, due_at)
 
     # placing new requests
 
@@ -330,7 +330,7 @@ class LeanFlow(Operations):
         if created.is_new:
             site("created")
             self._idle_worker.last_request = request.id
-            self._stir(False, True, None)
+            self._stir(True, None)
             claimed = Claimed(
                 request=request,
                 now=self._clock.now(),
@@ -549,7 +549,7 @@ class LeanFlow(Operations):
         self._check()
         if not await self._store.redeliver(self._scope, key, sink, now=self._clock.now()):
             raise RequestNotFound(f"{key} for {sink}", "announcement that was set aside")
-        self._stir(True, True, None)
+        self._stir(True, None)
 
     async def purge(
         self, *, older_than: timedelta | datetime, state: State | Collection[State] | None = None
@@ -620,7 +620,7 @@ class Transaction(Operations):
         return await self._store.confirm(self._scope, change.key, sink)
 
 
-def _nothing(_wakes: bool, _announced: bool, _due_at: datetime | None) -> None:
+def _nothing(_announced: bool, _due_at: datetime | None) -> None:
     """Workers find what a transaction left by polling: it is not committed yet."""
 
 

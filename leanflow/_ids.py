@@ -14,18 +14,19 @@ from leanflow.ports import RandomSource
 __all__ = ["fingerprint_of", "new_id"]
 
 _BITS = 62
+_DICE = 53
 
 
 def new_id(now: datetime, dice: RandomSource) -> str:
-    """Return a UUIDv7 as text: 48 bits of milliseconds, 12 of the microseconds within, 62 of dice.
+    """Return a UUIDv7 as text: 48 bits of milliseconds, 12 of the microseconds within, 53 of dice.
 
     Args:
         now: aware.
-        dice: asked twice, since one number has only 53 bits.
+        dice: asked once; one number has 53 bits.
     """
     micros = int(now.timestamp() * 1_000_000)
     millis, rest = divmod(micros, 1000)
-    tail = (int(dice.random() * (1 << 31)) << 31) | int(dice.random() * (1 << 31))
+    tail = int(dice.random() * (1 << _DICE)) << (_BITS - _DICE)
     value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (rest * 4096 // 1000) << 64 | 0b10 << _BITS | tail
     return str(UUID(int=value))
 

@@ -68,13 +68,12 @@ _WEBHOOK_TAGS = frozenset({ResultsReady.tag, EntityReconnected.tag, RefreshUpdat
 _HAS_EARLY = any(triggers & _WEBHOOK_TAGS for triggers in early_triggers(TABLE).values())
 
 
-Stir = Callable[[bool, bool, datetime | None], None]
-"""Told after a commit: whether requests were woken, whether anything was announced, and what is newly due when."""
+Stir = Callable[[bool, datetime | None], None]
+"""Told after a commit: whether there are new outbox rows, and when something is newly due."""
 
 
-def dump(value: Any) -> str:
-    """Return compact JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Return compact JSON text."""
 
 
 @attrs.frozen(kw_only=True)
@@ -180,7 +179,7 @@ class Steps:
             else:
                 self._owners.pop(named, None)
         due_at = after.due_at if after.due_at != request.due_at else None
-        self._stir(bool(step.wakes), committed.announced > len(step.wakes), due_at)
+        self._stir(committed.announced > 0, due_at)
         if isinstance(decision, Declined):
             _log.info("declined", extra=_extra(request, event, decision))
         elif _log.isEnabledFor(logging.DEBUG):
@@ -196,7 +195,7 @@ class Steps:
         accepted = decision if isinstance(decision, Accepted) else None
         after = accepted.request if accepted else None
         effects = accepted.effects if accepted else ()
-        announcements, pages, wakes = self._effects(request, after, event, effects)
+        announcements, pages, wakes = self._effects(request, after, event, effects) if effects else ((), (), ())
         if announce and isinstance(event, WebhookEvent) and event.raw:
             announcements += (_webhook_announcement(event, key),)
         if isinstance(decision, Declined) and request.state.is_end and isinstance(event, WebhookEvent):
@@ -305,7 +304,7 @@ class Steps:
             return Heard(duplicate=True)
         if committed.outcome is Outcome.buried:
             return Heard()
-        self._stir(bool(step.wakes), committed.announced > len(step.wakes), None)
+        self._stir(committed.announced > 0, None)
         if route is None:
             return Heard()
         site("parked")
@@ -398,7 +397,7 @@ class Steps:
         )
         if await self._store.orphan(self._scope, parked.key, (report,)):
             _webhook_log.warning("no request ever owned this event", extra={"event": parked.tag})
-            self._stir(False, True, None)
+            self._stir(True, None)
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -406,7 +405,7 @@ class Steps:
 
 def announcement_of(request: DataRequest, from_state: State | None, event: Event | None) -> Announcement:
     """Return the announcement that a request entered its state."""
-    key = f"{request.id}:{request.version}:{request.state.value}"
+    key = f"{request.id}:{request.version}:{request.state}"
 
     def payload() -> str:
         change = Change(
@@ -422,8 +421,8 @@ def announcement_of(request: DataRequest, from_state: State | None, event: Event
     return Announcement(
         key=key,
         kind="change",
-        topic=request.state.value,
-        resource=request.resource.value,
+        topic=request.state,
+        resource=request.resource,
         request_id=request.id,
         payload=payload,
     )
@@ -472,8 +471,8 @@ def _history(
         at=at,
         tag=event.tag,
         trigger=decision.trigger if isinstance(decision, Accepted) else None,
-        from_state=request.state.value,
-        to_state=(after or request).state.value,
+        from_state=request.state,
+        to_state=(after or request).state,
         declined=str(decision) if isinstance(decision, Declined) else None,
         event=event_to_dict(event),
     )

@@ -19,7 +19,7 @@ from leanflow._request import Scope
 from leanflow._sites import site
 from leanflow._steps import Steps
 from leanflow.errors import CallFailed, LeanflowError, StoreUnavailable
-from leanflow.ports import WAKE, Claimed, Clock, Store
+from leanflow.ports import Claimed, Clock, Store
 
 __all__ = ["Worker"]
 
@@ -69,19 +69,16 @@ class Worker:
         """Whether all its loops run."""
         return bool(self._loops) and not any(task.done() for task in (*self._loops, *self._helpers))
 
-    def stir(self, wakes: bool, announced: bool, due_at: datetime | None) -> None:
-        """Look for work now, where there is some: for requests that were woken, for sinks, for what is due soon.
+    def stir(self, announced: bool, due_at: datetime | None) -> None:
+        """Look for work now, where there is some: for the sinks, for what is due soon.
 
         Only a hint: whatever it misses the next poll finds.
         """
         if not self._loops:
             return
-        if wakes:
-            self._bells[WAKE].set()
         if announced:
             for sink in self._relay.sinks:
-                if sink != WAKE:
-                    self._bells[sink].set()
+                self._bells[sink].set()
         if due_at is not None:
             wait = (due_at - self._clock.now()).total_seconds()
             if wait <= 0:

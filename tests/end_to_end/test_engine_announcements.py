@@ -174,7 +174,7 @@ async def test_what_a_handler_does_is_done_in_the_same_tick(make: StoreMaker, cl
     async with engine(make(), lean, clock, handlers=handlers) as flows:
         await flows.request("accounts", entity_id="e")
         await flows.tick()
-        assert [r.resource.value async for r in flows.find(state=State.fetched)] == ["accounts", "identity"]
+        assert sorted([r.resource.value async for r in flows.find(state=State.fetched)]) == ["accounts", "identity"]
 
 
 async def test_a_handler_whose_wait_is_cancelled_is_tried_again(
