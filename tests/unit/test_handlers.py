@@ -1,0 +1,82 @@
+"""Handlers: names, filters, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leanflow import Handlers, Resource, State
+from leanflow._handlers import collect
+from leanflow.errors import InvalidRequest
+
+
+async def one(subject: Any, flows: Any) -> None:
+    """Take anything."""
+
+
+async def two(subject: Any, flows: Any) -> None:
+    """Take anything."""
+
+
+def test_a_handler_is_known_by_its_function_s_name_or_its_own() -> None:
+    """The function comes back unchanged, and may be registered under several names."""
+    handlers = Handlers()
+    assert handlers.on(State.fetched)(one) is one
+    handlers.on("failed", resource=["accounts", Resource.identity], name="bad news")(one)
+    handlers.on_webhook("*")(two)
+    found = {handler.sink.name: handler.sink for handler in handlers}
+    assert found.keys() == {"one", "bad news", "two"}
+    assert (found["one"].states, found["one"].resources) == ({"fetched"}, None)
+    assert (found["bad news"].states, found["bad news"].resources) == ({"failed"}, {"accounts", "identity"})
+    assert found["two"].webhooks == {"*"}
+    assert repr(handlers) == "Handlers(bad news, one, two)"
+
+
+def test_no_state_means_all_of_them() -> None:
+    """`on()` wants every change."""
+    handlers = Handlers()
+    handlers.on()(one)
+    [handler] = handlers
+    assert (handler.sink.states, handler.sink.reports) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("register", "parameter"),
+    [
+        (lambda h: h.on("done")(one), "states"),
+        (lambda h: h.on(resource="wishes")(one), "resource"),
+        (lambda h: h.on(name="wake")(one), "name"),
+        (lambda h: h.on(name="")(one), "name"),
+        (lambda h: h.on()(lambda _subject, _flows: None), "name"),
+        (lambda h: (h.on()(one), h.on_webhook("a.b")(one)), "name"),
+        (lambda h: h.on_webhook()(one), "types"),
+        (lambda h: h.on_webhook("")(one), "types"),
+    ],
+)
+def test_a_wrong_registration_is_refused(register: Any, parameter: str) -> None:
+    """Unknown states and resources, no types, and names that are missing, reserved or taken."""
+    with pytest.raises(InvalidRequest) as caught:
+        register(Handlers())
+    assert caught.value.parameter == parameter
+
+
+def test_two_sets_may_not_share_a_name() -> None:
+    """Deliveries are remembered by name."""
+    first, second = Handlers(), Handlers()
+    first.on()(one)
+    second.on()(one)
+    with pytest.raises(InvalidRequest, match="'one'"):
+        collect([first, second])
+
+
+def test_handlers_are_fixed_while_an_engine_uses_them() -> None:
+    """From the first engine that takes them up to the last that lets go, none can be added."""
+    handlers = Handlers()
+    handlers.taken_up()
+    handlers.taken_up()
+    handlers.let_go()
+    with pytest.raises(InvalidRequest, match="too late"):
+        handlers.on()(one)
+    handlers.let_go()
+    handlers.on()(one)
