@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from leanflow._backoff import spread, wait_before
+from leanflow._due import Action
 from leanflow._machine import DEFAULT_POLICY
 from leanflow._policy import Policy
 from leanflow._request import DataRequest, Failure, Remedy, Resource, State
 from leanflow.events import (
+    ActionDue,
     BankReturned,
     Cancelled,
     ConsentLost,
@@ -51,6 +53,19 @@ def test_an_end_waits_for_nothing() -> None:
     waiting = example_in(State.results_ready)
     gone = change(waiting, ex.an_ok(waiting))
     assert gone == {"state": State.fetched, "probe_at": None, "wait_until": None}
+
+
+def test_an_expired_request_waits_for_nothing() -> None:
+    """What was still waited for is let go: the user's timeout, and a placement that was due."""
+    awaiting = example_in(State.awaiting_user, give_up_at=START + MINUTE)
+    looked = take(awaiting, ex.a_pending(awaiting), START + MINUTE)
+    waiting = looked.moved({"wait_until": START + HOUR, "probe_at": START + HOUR, "held": "DISABLED_BY_LEAN"})
+    assert change(waiting, ActionDue(action=Action.expire), START + MINUTE) == {
+        "state": State.expired,
+        "wait_until": None,
+        "probe_at": None,
+        "held": None,
+    }
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
@@ -475,6 +490,18 @@ def test_a_sibling_with_its_user_only_notes_the_proof() -> None:
     revived = take(live, ex.time_is_up(live))
     assert (revived.state, revived.place_at) == (State.requested, START + 15 * MINUTE)
     assert (revived.entity_live_at, revived.revived_round, revived.round) == (LATER, 1, 1)
+
+
+def test_a_prompt_that_is_abandoned_after_a_proof_is_placed_again() -> None:
+    """The user did not get through here, and need not: another request proved the entity live."""
+    live = take(example_in(State.awaiting_user), EntityProvedLive())
+    assert change(live, ex.hinted(live, "ERROR")) == {
+        "state": State.requested,
+        "revived_round": 1,
+        "place_at": LATER,
+        "probe_at": None,
+        "wait_until": None,
+    }
 
 
 def test_a_bank_that_is_back_is_asked_soon() -> None:
