@@ -58,14 +58,9 @@ class Process:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    @property
-    def calls(self) -> int:
-        """How many calls are under way: each may be made again if they are cut off."""
-        return len(self.flows._caller._at_work)
-
     async def kill(self) -> None:
         """End it where it stands."""
-        self.world.faults += self.calls
+        self.world.faults += self.world.leases
         self.is_dead = True
         doomed = {*self.tasks, *self.flows._placing.values(), self.flows._keeping}
         for task in doomed:
@@ -119,6 +114,11 @@ class World:
             await _turns(self.dice.choice((0, 1, 3, 30)))
         finally:
             self.on_their_way[same] -= 1
+
+    @property
+    def leases(self) -> int:
+        """How many requests are being worked on: the call of each may be made again if that is cut off."""
+        return sum(slot.owner is not None for slot in self.data._data.requests.values())
 
     # what happens
 
@@ -206,7 +206,7 @@ class World:
     def _advance(self, delta: timedelta) -> None:
         # A lease that ends while its holder cannot prolong it is taken over, and its call made again.
         if delta >= POLICY.lease / 4 or any(p.store.down or p.store.loses_answers for p in self.processes):
-            self.faults += sum(process.calls for process in self.processes)
+            self.faults += self.leases + sum(len(process.tasks) for process in self.processes)  # or is about to get one
         self.clock.advance(delta)
 
     async def _crash(self, process: Process) -> None:
