@@ -1,0 +1,1 @@
+"""Measurements: ratios against a floor and a peer, in one run. `python -m benchmarks`."""

@@ -1,4 +1,7 @@
-"""Run all benchmarks, or those named: ``python -m benchmarks [decide flow webhooks latency growth waiting imports]``."""
+"""Run all benchmarks, or those named: ``python -m benchmarks [imports decide flow webhooks latency growth waiting]``.
+
+On an otherwise idle machine: they measure CPU as much as disk.
+"""
 
 from __future__ import annotations
 

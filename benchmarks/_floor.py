@@ -2,8 +2,8 @@
 
 One writer thread takes whatever steps are queued into one transaction, a savepoint each, and answers after COMMIT.
 A step: was the event seen, read the row, compare-and-set it, inbox, history, outbox. Two floors: the *bare* one stores
-ids and states and nothing else; the *full* one stores what leanflow stores (the record and the event as text of the same
-size, ready made; the id by which Lean will name the request; the indexes that finding by entity and one live request
+ids and states and nothing else; the *full* one stores what leanflow stores (the record and the event as text of the
+same size, ready made; the id by which Lean will name the request; the indexes that finding by entity and one live request
 per fingerprint need) and an outbox row only where leanflow makes one.
 """
 
@@ -13,6 +13,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 SCHEMA = """
@@ -22,8 +23,10 @@ CREATE TABLE IF NOT EXISTS requests (
     id TEXT PRIMARY KEY, state TEXT, version INTEGER, due_at INTEGER, entity TEXT, fingerprint TEXT, record TEXT);
 CREATE INDEX IF NOT EXISTS due ON requests (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS inbox (key TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS history (request TEXT, version INTEGER, key TEXT, state TEXT, event TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outbox (request TEXT, version INTEGER, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (
+    request TEXT, version INTEGER, key TEXT, state TEXT, event TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox (
+    request TEXT, version INTEGER, state TEXT, PRIMARY KEY (request, version)) WITHOUT ROWID;
 """
 
 FULL_SCHEMA = """
@@ -34,6 +37,7 @@ CREATE TABLE IF NOT EXISTS ids (value TEXT PRIMARY KEY, request TEXT) WITHOUT RO
 RECORD = "r" * 700
 EVENT = "e" * 150
 
+Run = Callable[..., sqlite3.Cursor]
 Job = tuple[str, str, str, int | None, asyncio.Future[int]]
 
 
@@ -81,7 +85,7 @@ class Floor:
                 return
 
     @staticmethod
-    def _bare_step(run, key: str, request: str, state: str, due: int | None) -> int:  # type: ignore[no-untyped-def]
+    def _bare_step(run: Run, key: str, request: str, state: str, due: int | None) -> int:
         run("SAVEPOINT s")
         if run("SELECT 1 FROM inbox WHERE key=?", (key,)).fetchone():
             run("RELEASE s")
@@ -92,7 +96,10 @@ class Floor:
             run("INSERT INTO requests VALUES (?,?,0,?,NULL,NULL,NULL)", (request, state, due))
         else:
             version = row[0] + 1
-            run("UPDATE requests SET state=?, version=?, due_at=? WHERE id=? AND version=?", (state, version, due, request, row[0]))
+            run(
+                "UPDATE requests SET state=?, version=?, due_at=? WHERE id=? AND version=?",
+                (state, version, due, request, row[0]),
+            )
         run("INSERT INTO inbox VALUES (?,0)", (key,))
         run("INSERT INTO history VALUES (?,?,?,?,NULL)", (request, version, key, state))
         run("INSERT INTO outbox VALUES (?,?,?)", (request, version, state))
@@ -100,7 +107,7 @@ class Floor:
         return version
 
     @staticmethod
-    def _full_step(run, key: str, request: str, state: str, due: int | None) -> int:  # type: ignore[no-untyped-def]
+    def _full_step(run: Run, key: str, request: str, state: str, due: int | None) -> int:
         run("SAVEPOINT s")
         if run("SELECT 1 FROM inbox WHERE key=?", (key,)).fetchone():
             run("RELEASE s")

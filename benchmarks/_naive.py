@@ -1,4 +1,4 @@
-"""The peer: what a backend usually writes: transitions' AsyncMachine-free stock `Machine` per request, aiosqlite, one await per statement."""
+"""The peer: what a backend usually writes: a stock `Machine` per request, aiosqlite, one await per statement."""
 
 from __future__ import annotations
 

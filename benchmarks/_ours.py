@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -10,12 +11,15 @@ from pathlib import Path
 from leanflow import Answer, Call, LeanFlow, Policy, Resource, State, sign
 from leanflow_adapters.sqlite import SQLiteStore
 
-SECRET = "benchmark"
+SECRET = "benchmark"  # noqa: S105 - nobody's
 OK = json.dumps(
     {
         "status": "OK",
         "results_id": "%s",
-        "data": {"accounts": [{"account_id": "a"}], "page": {"number": 0, "size": 50, "total_elements": 1, "total_pages": 1}},
+        "data": {
+            "accounts": [{"account_id": "a"}],
+            "page": {"number": 0, "size": 50, "total_elements": 1, "total_pages": 1},
+        },
     }
 ).encode()
 
@@ -61,9 +65,7 @@ async def whole_flow(flows: LeanFlow, number: int) -> None:
     """Six durable steps: request, RECONNECT_REQUIRED, prompt, entity.reconnected, results.ready, fetch."""
     request = await flows.request(Resource.accounts, entity_id=f"e{number}")
     prompt = await flows.prompt(request.id)
-    await flows.receive(
-        *webhook(f"{number}a", "entity.reconnected", id=f"e{number}", reconnect_id=prompt.reconnect_id)
-    )
+    await flows.receive(*webhook(f"{number}a", "entity.reconnected", id=f"e{number}", reconnect_id=prompt.reconnect_id))
     await flows.receive(*webhook(f"{number}b", "results.ready", id=prompt.reconnect_id))
     final = await flows.wait(request.id, timeout=60)
     assert final.state is State.fetched
@@ -71,8 +73,6 @@ async def whole_flow(flows: LeanFlow, number: int) -> None:
 
 async def many(count: int, callers: int, work: Callable[[int], Awaitable[None]]) -> None:
     """Do `work` for each number below `count`, so many at a time."""
-    import asyncio
-
     numbers = iter(range(count))
 
     async def caller() -> None:

@@ -34,7 +34,10 @@ class Record:
     attempts: int
 
 
-REDUCER = {("requested", "answered_reconnect"): "reconnect_required", ("reconnect_required", "prompted"): "awaiting_user"}
+REDUCER = {
+    ("requested", "answered_reconnect"): "reconnect_required",
+    ("reconnect_required", "prompted"): "awaiting_user",
+}
 
 
 def reduce(record: Record, tag: str, at: datetime) -> Record:
@@ -100,7 +103,7 @@ def main() -> None:
     start = time.perf_counter()
     for _ in range(500):
         stock_step()
-    print(f"  peer: stock transitions, model added and removed, state only {(time.perf_counter() - start) / 500 * 1e6:.0f}")
+    print(f"  peer: stock transitions, model put on and off {(time.perf_counter() - start) / 500 * 1e6:.0f}")
 
 
 if __name__ == "__main__":

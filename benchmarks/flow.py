@@ -64,9 +64,18 @@ async def ours(path: Path, flows: int, callers: int) -> float:
 
 def main() -> None:
     """Print the ratios."""
-    print("a whole flow of six durable steps, SQLite FULL (microseconds per flow, median of", ROUNDS, "interleaved rounds)")
+    print(
+        "a whole flow of six durable steps, SQLite FULL (microseconds per flow, median of",
+        ROUNDS,
+        "interleaved rounds)",
+    )
     for callers, flows in FLOWS.items():
-        runs = {"bare floor": (floor, flows), "full floor": (full, flows), "leanflow": (ours, flows), "naive": (naive, flows // 4)}
+        runs = {
+            "bare floor": (floor, flows),
+            "full floor": (full, flows),
+            "leanflow": (ours, flows),
+            "naive": (naive, flows // 4),
+        }
         seen: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
             for name, (run, count) in runs.items():
@@ -76,7 +85,8 @@ def main() -> None:
         budget = f", budget {BUDGET[callers]} x" if BUDGET[callers] else ""
         print(
             f"  {callers:3} callers: floor {base * 1e6:5.0f} (bare {bare * 1e6:4.0f})  leanflow {own * 1e6:5.0f} ="
-            f" {own / base:.2f} x the floor ({own / bare:.1f} x the bare{budget})  naive {peer * 1e6:5.0f} = {peer / base:.1f} x"
+            f" {own / base:.2f} x the floor ({own / bare:.1f} x the bare{budget})"
+            f"  naive {peer * 1e6:5.0f} = {peer / base:.1f} x"
         )
 
 

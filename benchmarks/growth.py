@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks._fill import fill
 from benchmarks._floor import Floor
-from benchmarks._ours import engine, many, whole_flow
 from benchmarks._naive import STATES
+from benchmarks._ours import engine, many, whole_flow
 
 SMALL, FLOWS, CALLERS, ROUNDS = 10_000, 1500, 64, 3
 BUDGET = 1.1
@@ -55,7 +55,9 @@ def main(large: int = 1_000_000) -> None:
     """Print the ratios."""
     seen: dict[tuple[str, int], list[float]] = {}
     with TemporaryDirectory() as folder:
-        files = {(kind, size): Path(folder) / f"{kind}{size}.db" for kind in ("floor", "leanflow") for size in (SMALL, large)}
+        files = {
+            (kind, size): Path(folder) / f"{kind}{size}.db" for kind in ("floor", "leanflow") for size in (SMALL, large)
+        }
         for (kind, size), path in files.items():
             later = datetime.now(UTC) + timedelta(days=30)
             asyncio.run(fill_floor(path, size) if kind == "floor" else fill(path, size, later))
@@ -67,7 +69,10 @@ def main(large: int = 1_000_000) -> None:
                 seen.setdefault((kind, size), []).append(asyncio.run(run(copy, number * FLOWS)))
                 copy.unlink()
     growth = {}
-    print(f"step cost at {large:,} stored requests over {SMALL:,}, {CALLERS} callers, median of {ROUNDS} interleaved rounds")
+    print(
+        f"step cost at {large:,} stored requests over {SMALL:,}, {CALLERS} callers,"
+        f" median of {ROUNDS} interleaved rounds"
+    )
     for kind in ("floor", "leanflow"):
         few, lots = (median(seen[kind, size]) for size in (SMALL, large))
         growth[kind] = lots / few

@@ -25,9 +25,7 @@ async def run(path: Path) -> list[float]:
         del flows
         called[change.request.id].set_result(time.perf_counter())
 
-    flows = LeanFlow(
-        store=SQLiteStore(path), transport=Lean(), webhook_secrets=[SECRET], handlers=[handlers]
-    )
+    flows = LeanFlow(store=SQLiteStore(path), transport=Lean(), webhook_secrets=[SECRET], handlers=[handlers])
     delays = []
     async with flows:
         for number in range(COUNT):
@@ -46,7 +44,10 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         delays = asyncio.run(run(Path(folder) / "flows.db"))
     cuts = quantiles(delays, n=100)
-    print(f"event committed to handler called, idle: p50 {cuts[49] * 1e3:.2f} ms (budget 2), p99 {cuts[98] * 1e3:.2f} ms (budget 20)")
+    print(
+        f"event committed to handler called, idle: p50 {cuts[49] * 1e3:.2f} ms (budget 2),"
+        f" p99 {cuts[98] * 1e3:.2f} ms (budget 20)"
+    )
 
 
 if __name__ == "__main__":

@@ -120,9 +120,9 @@ def main() -> None:
     rates: dict[str, list[float]] = {"floor": [], "leanflow": []}
     tails: dict[str, list[float]] = {"floor": [], "leanflow": []}
     for _ in range(ROUNDS):
-        for kind in rates:
+        for kind, seen in rates.items():
             rate, tail = measure(kind)
-            rates[kind].append(rate)
+            seen.append(rate)
             tails[kind].append(tail)
     base, own = median(rates["floor"]), median(rates["leanflow"])
     print(f"webhooks over HTTP, {CALLERS} connections, median of {ROUNDS} interleaved rounds (budget {BUDGET} x)")
