@@ -3,8 +3,8 @@
 One writer thread takes whatever steps are queued into one transaction, a savepoint each, and answers after COMMIT.
 A step: was the event seen, read the row, compare-and-set it, inbox, history, outbox. Two floors: the *bare* one stores
 ids and states and nothing else; the *full* one stores what leanflow stores (the record and the event as text of the
-same size, ready made; the id by which Lean will name the request; the indexes that finding by entity and one live request
-per fingerprint need) and an outbox row only where leanflow makes one.
+same size, ready made; the id by which Lean will name the request; the indexes for finding by entity and for one live
+request per fingerprint) and an outbox row only where leanflow makes one.
 """
 
 from __future__ import annotations
