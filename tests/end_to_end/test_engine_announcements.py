@@ -79,7 +79,7 @@ def failing(times: int, name: str = "failing") -> tuple[Handlers, list[Change]]:
 
 
 async def test_a_failing_sink_holds_up_no_other(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """A handler that fails and a bus that is down lose nothing and delay nobody else; then they get it in order."""
+    """A handler that fails and a bus that is down lose nothing and delay nobody; then they get it in order."""
     heard, bus = recorder(), Bus()
     broken, took = failing(2)
     bus.down = True
@@ -100,7 +100,7 @@ async def test_a_failing_sink_holds_up_no_other(make: StoreMaker, clock: FakeClo
 async def test_a_poison_announcement_is_set_aside_and_redelivered(
     make: StoreMaker, clock: FakeClock, lean: Lean
 ) -> None:
-    """R15: after `announce_tries` it is set aside, visibly; what is behind it goes on, flagged; `redeliver` sends it."""
+    """R15: after `announce_tries` it is set aside, visibly; those behind go on, flagged; `redeliver` sends it."""
     broken, took = failing(3)
     async with engine(make(), lean, clock, handlers=broken, policy=QUICK) as flows:
         request = await flows.request("accounts", entity_id="e")
@@ -177,9 +177,7 @@ async def test_what_a_handler_does_is_done_in_the_same_tick(make: StoreMaker, cl
         assert sorted([r.resource.value async for r in flows.find(state=State.fetched)]) == ["accounts", "identity"]
 
 
-async def test_a_handler_whose_wait_is_cancelled_is_tried_again(
-    make: StoreMaker, clock: FakeClock, lean: Lean
-) -> None:
+async def test_a_handler_whose_wait_is_cancelled_is_tried_again(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A handler that raises `CancelledError` of its own fails like any other; the relay goes on."""
     handlers, tries = Handlers(), []
 
@@ -284,7 +282,7 @@ async def test_one_otp_unblocks_all_requests_of_the_entity(make: StoreMaker, clo
 
 
 async def test_a_bank_that_is_back_wakes_what_it_held(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """`bank.availability.updated` with both switches on places what DISABLED_BY_LEAN held, spread out; else nothing."""
+    """`bank.availability.updated` with both switches on places what DISABLED_BY_LEAN held, spread out."""
     async with engine(make(), lean, clock) as flows:
         held = []
         for number in range(120):
@@ -294,7 +292,9 @@ async def test_a_bank_that_is_back_wakes_what_it_held(make: StoreMaker, clock: F
             switches = {"active": {"data": active}, "enabled": {"data": enabled}}
             await deliver(
                 flows,
-                webhook("bank.availability.updated", {"identifier": "B", "availability": switches}, event_id=str(number)),
+                webhook(
+                    "bank.availability.updated", {"identifier": "B", "availability": switches}, event_id=str(number)
+                ),
             )
         await travel(flows, clock, timedelta(seconds=11))
         assert (await flows.counts())[State.requested] == 120
@@ -326,7 +326,7 @@ async def test_an_unmatched_reconnect_only_nudges(make: StoreMaker, clock: FakeC
 async def test_a_consent_is_looked_at_before_it_is_taken_for_lost(
     make: StoreMaker, clock: FakeClock, lean: Lean, kind: str
 ) -> None:
-    """The webhook does not say whether it was renewed or revoked: the entity is asked for; Lean down: asked again."""
+    """The webhook does not say whether it was renewed or revoked: the entity is asked for, until Lean answers."""
     async with engine(make(), lean, clock) as flows:
         lean.will("e", "reconnect")
         request = await flows.request("accounts", entity_id="e", customer_id="c")
@@ -349,7 +349,7 @@ async def test_a_consent_is_looked_at_before_it_is_taken_for_lost(
 async def test_a_wake_that_was_cut_off_is_finished_and_counts_once(
     make: StoreMaker, clock: FakeClock, lean: Lean
 ) -> None:
-    """A wake is acknowledged after its last target: taken up again by another engine, each target has one step of it."""
+    """A wake is acknowledged after its last target: taken up again, each target still has one step of it."""
     async with engine(make(), lean, clock) as flows:
         first = await _wanting(flows, lean, "accounts")
         others = [await _wanting(flows, lean, "identity")]
@@ -358,7 +358,8 @@ async def test_a_wake_that_was_cut_off_is_finished_and_counts_once(
         await flows.prompt(first.id)
         lean.reconnect(first.reconnect_id or "", ready=False)
         await deliver(flows, *lean.take())
-        real, woken = flows._steps.apply, []
+        real = flows._steps.apply
+        woken: list[str] = []
 
         async def dies(request_id: str, event: Any, **more: Any) -> Any:
             if event.tag == "entity_proved_live":

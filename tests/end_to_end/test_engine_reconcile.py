@@ -78,7 +78,7 @@ async def test_a_replay_of_everything_has_no_effect(make: StoreMaker, clock: Fak
         assert sum(lean.fetched.values()) == 10
 
 
-async def test_it_looks_no_further_back_than_needed_and_overlaps(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+async def test_it_looks_as_far_back_as_needed(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """From the last reconciliation, and four hours before; the first time, and with `since`, at most 90 days."""
 
     def since() -> timedelta:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leanflow import DataRequest, Policy, Remedy, Resource, State, calls
+from leanflow import Call, DataRequest, Policy, Remedy, Resource, State, calls
 from leanflow.errors import CallFailed, InvalidRequest, KeyReused, NotInState, RequestNotFound
 from leanflow.events import ResultsReady
 from leanflow.testing import FakeClock, travel
@@ -69,7 +69,7 @@ async def test_a_page_that_stays_away_drops_the_others(make: StoreMaker, clock: 
     lean.pages = 3
     asked = []
 
-    def before(call: calls.Call) -> None:
+    def before(call: Call) -> None:
         if call.query.get("page") == "2":
             asked.append(call)
             raise CallFailed("cut", maybe_sent=True)
@@ -121,8 +121,7 @@ async def test_v1_has_no_refresh(clock: FakeClock, lean: Lean, tmp_path: Path) -
 
 
 async def test_twins_share_one_request(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """A live request for the same is returned instead of a second one; an ended one is not, and other parameters are
-    another request."""
+    """A live request for the same is returned instead of a second one; an ended one, or one for other data, is not."""
     lean.will("e", "pending")
     async with engine(make(), lean, clock) as flows:
         first = await flows.request("accounts", entity_id="e")
@@ -228,7 +227,7 @@ async def test_a_prompt_that_cannot_be_had_changes_nothing(make: StoreMaker, clo
 
 
 async def test_the_sdk_s_word_is_a_hint(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """SUCCESS moves nothing but has the results looked at; CANCELLED takes the prompt back; another prompt's is stale."""
+    """SUCCESS moves nothing; CANCELLED takes the prompt back; what another prompt's callback says is stale."""
     async with engine(make(), lean, clock) as flows:
         request = await _wanting(flows, lean)
         prompt = await flows.prompt(request.id)
@@ -343,7 +342,7 @@ async def test_a_cancelled_caller_does_not_stop_the_call(make: StoreMaker, clock
     """A call runs in a task of the engine: cancelling `request` detaches it, and its answer is stored."""
     arrived, go = asyncio.Event(), asyncio.Event()
 
-    def before(_call: calls.Call) -> object:
+    def before(_call: Call) -> object:
         arrived.set()
         return go.wait()
 
@@ -364,7 +363,7 @@ async def test_request_waits_at_most_place_wait(make: StoreMaker, clock: FakeClo
     """After `policy.place_wait` `request` returns the request as it is; the call goes on."""
     arrived, go = asyncio.Event(), asyncio.Event()
 
-    def before(_call: calls.Call) -> object:
+    def before(_call: Call) -> object:
         arrived.set()
         return go.wait()
 
@@ -486,7 +485,8 @@ async def test_requests_are_found_by_what_they_are(make: StoreMaker, clock: Fake
         for number in range(7):
             clock.advance(timedelta(seconds=1))
             lean.will(f"e{number}", "ok" if number % 2 else "DATA_NOT_FOUND")
-            made.append(await flows.request("accounts", entity_id=f"e{number}", customer_id="c", reference=f"r{number}"))
+            entity_id, reference = f"e{number}", f"r{number}"
+            made.append(await flows.request("accounts", entity_id=entity_id, customer_id="c", reference=reference))
         ids = [r.id for r in made]
         assert [r.id async for r in flows.find()] == ids
         assert [r.id async for r in flows.find(state=State.fetched)] == ids[1::2]
@@ -517,9 +517,7 @@ async def test_an_export_has_no_bank_data(make: StoreMaker, clock: FakeClock, le
             await flows.results((await _wanting(flows, lean)).id)
 
 
-async def test_an_event_that_the_caller_vouches_for_is_applied(
-    make: StoreMaker, clock: FakeClock, lean: Lean
-) -> None:
+async def test_an_event_that_the_caller_vouches_for_is_applied(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """`apply` takes an event as if Lean had said it; one that names no request needs to be told which."""
     lean.will("e", "pending")
     async with engine(make(), lean, clock) as flows:
@@ -547,7 +545,7 @@ async def test_lean_is_asked_on_the_application_s_behalf(make: StoreMaker, clock
             "app_token": "app", "customer_id": "c", "permissions": ["identity"], "sandbox": True,
             "access_token": "token 1 of c",
         }  # fmt: skip
-        for wrong in ([], "identity"):
+        for wrong in ((), "identity"):
             with pytest.raises(InvalidRequest):
                 await flows.connect_prompt(customer_id="c", permissions=wrong)
         assert (await flows.send(calls.get_entity("c", "e"))).status == 200
@@ -560,7 +558,7 @@ async def test_lean_is_asked_on_the_application_s_behalf(make: StoreMaker, clock
 async def test_a_refusal_of_the_customer_is_a_failed_call(clock: FakeClock, lean: Lean, tmp_path: Path) -> None:
     """`customer` says with which HTTP status Lean refused."""
     async with engine(maker_of("memory", tmp_path)(), lean, clock) as flows:
-        lean._customers = lambda _call: answer({"status": "INVALID_PARAMETERS"}, 400)  # type: ignore[method-assign]
+        lean._customers = lambda call: answer({"status": "INVALID_PARAMETERS"}, 400)  # type: ignore[method-assign]  # noqa: ARG005
         with pytest.raises(CallFailed, match="400"):
             await flows.customer(app_user_id="u")
 

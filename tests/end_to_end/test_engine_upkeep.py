@@ -231,7 +231,7 @@ async def test_every_operation_joins_the_transaction(
 async def test_an_effect_in_the_application_s_database_happens_once(
     store: SQLiteStore, connection: aiosqlite.Connection, clock: FakeClock, lean: Lean
 ) -> None:
-    """`confirm` marks the delivery in the same transaction: delivered again after a crash, the effect is not repeated."""
+    """`confirm` marks the delivery in the same transaction: delivered again, the effect is not repeated."""
     handlers, confirmed = Handlers(), []
 
     @handlers.on(State.fetched, name="cases")
@@ -283,9 +283,7 @@ async def test_a_confirmation_that_is_rolled_back_is_delivered_again(
         assert await flows.undelivered() == ()
 
 
-async def test_another_database_is_refused(
-    store: SQLiteStore, tmp_path: Path, clock: FakeClock, lean: Lean
-) -> None:
+async def test_another_database_is_refused(store: SQLiteStore, tmp_path: Path, clock: FakeClock, lean: Lean) -> None:
     """`using` wants a connection to the store's own database, and a store that has one."""
     async with engine(store, lean, clock) as flows:
         async with aiosqlite.connect(tmp_path / "another.db") as other:

@@ -282,7 +282,7 @@ async def _nothing(*_: object) -> None:
 
 
 async def test_an_orphan_is_reported_once_and_forgotten(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """R10: a webhook whose request never comes is reported to the buses after `policy.parked_life`, and no row stays."""
+    """R10: a webhook whose request never comes is reported to the buses after `policy.parked_life`; no row stays."""
     bus = Bus()
     async with engine(make(), lean, clock, bus=bus) as flows:
         raws = [webhook("results.ready", {"id": f"nobody's {n}"}, event_id=str(n)) for n in range(20)]

@@ -20,18 +20,24 @@ from tests.support.engine import dump, engine, recorder
 from tests.support.lean import SECRET, Lean, signed, webhook
 
 FEWER = max(20, settings.default.max_examples // 4)  # type: ignore[union-attr]
-PAYLOADS = (
+ON = {"data": True}
+PAYLOADS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("results.ready", {"id": "00000000-0000-0000-0000-000000000001"}),
     ("entity.reconnected", {"id": "e", "reconnect_id": "00000000-0000-0000-0000-000000000001"}),
     ("entity.created", {"id": "e", "customer_id": "c", "permissions": ["identity"], "bank_details": {"name": "B"}}),
     ("entity.updated", {"id": "e", "customer_id": "c"}),
     ("entity.data.refresh.updated", {"refresh_id": "r", "entity_id": "e", "status": "FINISHED", "data_status": {}}),
     ("consent.status.updated", {"status": "REVOKED", "customer_id": "c", "entity_id": "e"}),
-    ("bank.availability.updated", {"identifier": "B", "availability": {"active": {"data": True}, "enabled": {"data": True}}}),
+    ("bank.availability.updated", {"identifier": "B", "availability": {"active": ON, "enabled": ON}}),
 )
 
 scraps = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\ud800", "\x00", "e" * 3000]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["\ud800", "\x00", "e" * 3000]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )

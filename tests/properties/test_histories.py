@@ -1,9 +1,10 @@
-"""R8: however answer and webhooks come, twice or never, time and one look at the Events API end every request the same."""
+"""R8: in whatever order answer and webhooks come, twice or never, time and the Events API end all requests alike."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class HeldLean(Lean):
     def __init__(self, clock: FakeClock, *, api: str) -> None:
         super().__init__(clock, api=api)
         self.gates: dict[str, asyncio.Event] = {}
+        self.arrived: dict[str, asyncio.Event] = {}
         self.lost: set[str] = set()
         self.held: dict[int, asyncio.Event] = {}
 
@@ -39,6 +41,7 @@ class HeldLean(Lean):
         resource = call.path.rsplit("/", 1)[1]
         gate = self.gates.pop(resource, None)
         if gate is not None:
+            self.arrived[resource].set()
             await gate.wait()
             if resource in self.lost:
                 raise CallFailed("connection reset", maybe_sent=True)
@@ -91,8 +94,8 @@ async def play(history: History, store: Store) -> None:
         requests = await _place(flows, lean, history)
         gates = lean.held
         raws = lean.take()
-        for kind, number in history.happenings:
-            await _happen(flows, clock, requests, gates, raws, kind, number)
+        for happening in history.happenings:
+            await _happen(flows, clock, requests, gates, raws, happening)
         for number, gate in gates.items():
             assert gate.is_set(), number
         await travel(flows, clock, timedelta(minutes=3))
@@ -112,15 +115,15 @@ async def _place(flows: LeanFlow, lean: HeldLean, history: History) -> list[Data
     for number, first in enumerate(history.firsts):
         resource = RESOURCES[number]
         lean.held[number] = lean.gates[resource] = asyncio.Event()
+        lean.arrived[resource] = asyncio.Event()
         if number in history.lost:
             lean.lost.add(resource)
         lean.will("e", first)
         asking = asyncio.create_task(flows.request(resource, entity_id="e"))
-        while resource in lean.gates:
-            await asyncio.sleep(0)
+        await lean.arrived[resource].wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        requests.append([r async for r in flows.find(resource=resource)][0])
+        requests.append(await anext(flows.find(resource=resource)))
     for result in list(lean.results.values()):
         if result.status == "PENDING":
             lean.finish(result.results_id)
@@ -135,9 +138,9 @@ async def _happen(
     requests: list[DataRequest],
     gates: dict[int, asyncio.Event],
     raws: list[bytes],
-    kind: str,
-    number: int,
+    happening: tuple[str, int],
 ) -> None:
+    kind, number = happening
     match kind:
         case "answer":
             gates[number].set()
@@ -147,10 +150,8 @@ async def _happen(
         case "webhook":
             assert [reply.status for reply in await deliver(flows, raws[number])] == [200]
         case "prompt":
-            try:
+            with suppress(NotInState):
                 await flows.prompt(requests[number].id)
-            except NotInState:
-                pass
         case "tick":
             await _tick(flows)
         case "wait":

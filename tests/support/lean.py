@@ -24,13 +24,13 @@ __all__ = ["SECRET", "Lean", "Reaction", "Result", "Sent", "answer", "signed", "
 SECRET = "the webhook secret"
 
 Reaction = str | Answer | Exception | Callable[[Call], Answer]
-"""What Lean does with a placement: a word (``ok``, ``pending``, ``reconnect``, ``lost``, ``unsent``, a failure code), or
+"""What Lean does with a placement: a word (``ok``, ``pending``, ``reconnect``, ``lost``, ``unsent``, a failure code),
 an answer, an error, or a function of the call."""
 
 
-def answer(body: Any, status: int = 200, **headers: str) -> Answer:
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer with a JSON body."""
-    return Answer(status=status, body=json.dumps(body).encode(), headers=headers)
+    return Answer(status=status, body=json.dumps(body).encode(), headers=headers or {})
 
 
 def webhook(
@@ -229,7 +229,8 @@ class Lean:
             return self._demand(result)
         if result.status == "PENDING":
             return answer(self._envelope("PENDING", results_id), 202)
-        return answer({**self._envelope("FAILED", results_id), "status_detail": {"granular_status_code": result.status}})
+        detail = {"granular_status_code": result.status}
+        return answer({**self._envelope("FAILED", results_id), "status_detail": detail})
 
     def _data(self, entity_id: str, resource: str, page: int, results_id: str | None) -> Answer:
         items = [{"entity": entity_id, "page": page, "amount": 1.5}]
@@ -238,7 +239,7 @@ class Lean:
             body["payload"] = {resource: items}
         else:
             body["data"] = {resource: items, "page": {"number": page, "size": 1, "total_pages": self.pages}}
-        return answer(body, **{"lean-correlation-id": "a correlation"})
+        return answer(body, 200, {"lean-correlation-id": "a correlation"})
 
     def _envelope(self, status: str, results_id: str | None) -> dict[str, Any]:
         return {"status": status, "results_id": results_id, "message": status, "timestamp": _text(self._clock.now())}
@@ -270,9 +271,8 @@ class Lean:
         listed = [sent.listed for sent in reversed(self.sent) if sent.at >= since]
         size = self.events_page
         total = max(1, -(-len(listed) // size))
-        return answer(
-            {"data": listed[page * size : (page + 1) * size], "page": {"number": page, "size": size, "total_pages": total}}
-        )
+        counts = {"number": page, "size": size, "total_pages": total}
+        return answer({"data": listed[page * size : (page + 1) * size], "page": counts})
 
     def _customers(self, call: Call) -> Answer:
         tail = call.path.removeprefix("/customers/v1/").split("/")

@@ -21,8 +21,8 @@ def made(**more: Any) -> DataRequest:
     """Return a record of transactions, or of what is said."""
     settings: dict[str, Any] = {
         "resource": "transactions", "request_id": ID, "now": NOW, "scope": SCOPE, "api": "v2", "entity_id": "e",
-        "account_id": "a", "start_date": None, "end_date": None, "params": None, "customer_id": None, "customer_ip": None,
-        "reference": None, "metadata": None, "give_up_after": None, "key": None, **more,
+        "account_id": "a", "start_date": None, "end_date": None, "params": None, "customer_id": None,
+        "customer_ip": None, "reference": None, "metadata": None, "give_up_after": None, "key": None, **more,
     }  # fmt: skip
     return new_request(settings.pop("resource"), **settings)
 
