@@ -28,7 +28,7 @@ async def random_kills(run: Run) -> None:
     """R1: kill the only child 0 to 1.2 ms after an event was sent, again and again, under requests of every kind."""
     async with run.world(bus=True) as world:
         world.repeats = 0.2
-        killing = asyncio.create_task(_kill_and_start(world, run.rounds))
+        killing = world.go(_kill_and_start(world, run.rounds))
         flows = await _flows(world, killing, at_least=4 * run.rounds)
         await killing
         problems = [f"I7: {problem}" for problem in flows if problem]
@@ -55,7 +55,7 @@ async def _flows(world: World, killing: asyncio.Task[None], at_least: int) -> li
     names = _names()
     while going or not killing.done() or len(ended) < at_least:
         while len(going) < _AT_ONCE and (not killing.done() or len(ended) + len(going) < at_least):
-            going.add(asyncio.create_task(_one(world, *next(names))))
+            going.add(world.go(_one(world, *next(names))))
         done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
         ended += [task.result() for task in done]
     return ended
@@ -91,15 +91,14 @@ def _kill_soon(pid: int, wait: float) -> None:
 
 async def kills_during_recovery(run: Run) -> None:
     """R3: two processes recover at once, are killed twice while they do, and the last recovery finds nothing to do."""
-    room = asyncio.Semaphore(_WORLDS)
-    await asyncio.gather(*(_recover(run, room, number) for number in range(run.rounds)))
+    await run.each((_recover(run, number) for number in range(run.rounds)), _WORLDS)
     run.figure.rounds = run.rounds
 
 
-async def _recover(run: Run, room: asyncio.Semaphore, number: int) -> None:
-    async with room, run.world(f"round{number}", number) as world:
+async def _recover(run: Run, number: int) -> None:
+    async with run.world(f"round{number}", number) as world:
         child = await world.start()
-        flows = [asyncio.create_task(drive(world, f"{kind}-{number}")) for kind in KINDS]
+        flows = [world.go(drive(world, f"{kind}-{number}")) for kind in KINDS]
         await asyncio.sleep(world.dice.uniform(0.0, 0.15))
         await world.kill(child)
         for _ in range(2):

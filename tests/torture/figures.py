@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,23 @@ class Run:
     def world(self, name: str = "world", seed: int = 0, **settings: Any) -> World:
         """Return a world of its own, not entered."""
         return World(self.nursery, self.directory / name, self.seed * 1000 + seed, settings)
+
+    async def each(self, rounds: Iterable[Awaitable[None]], at_once: int) -> None:
+        """Play rounds, so many at a time; one that breaks off is a violation and holds up no other."""
+        room = asyncio.Semaphore(at_once)
+
+        async def one(played: Awaitable[None]) -> None:
+            async with room:
+                try:
+                    await played
+                except Exception as error:  # noqa: BLE001 - whatever it was, it must be seen and not end the others
+                    where = traceback.extract_tb(error.__traceback__)[-1]
+                    said = f"{type(error).__name__}: {error} at {Path(where.filename).name}:{where.lineno}"
+                    self.figure.violations.append(f"broke off with {said}")
+
+        async with asyncio.TaskGroup() as group:
+            for played in rounds:
+                group.create_task(one(played))
 
     def add(self, world: World, violations: Sequence[str]) -> None:
         """Count what happened in a world."""

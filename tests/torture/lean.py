@@ -4,7 +4,7 @@ What it does with a call is said by the first word of the entity's name, as in `
 
 * ``ok``: data, on two pages.
 * ``pend``: PENDING, and the results are announced: before the answer has left for some, after it for others.
-* ``early``: the same, always before the answer has left.
+* ``early``: the same, always before the answer has left, and taken in before it, as a rule.
 * ``user``: RECONNECT_REQUIRED, until `reconnect` is told that the user came.
 * ``slow``: data, after more than a third of the children's lease.
 * ``gate``: data, the first time once its gate is opened.
@@ -37,6 +37,7 @@ __all__ = ["SECRET", "Asked", "Gate", "Lean", "Result", "Sent"]
 
 SECRET = "torture"
 PAGES = 2
+_PATIENCE = 40  # looks, 5 ms apart, whether an early webhook was answered before its call is
 _SLOW = 0.6  # seconds; a lease is renewed after a third of 1.5
 
 
@@ -186,18 +187,22 @@ class Lean:
         if kind == "script":
             return await self._scripted(http, entity_id, resource)
         if kind in {"pend", "early", "hush", "gone", "quiet"}:
-            return self._pending(entity_id, resource, kind)
+            return await self._pending(entity_id, resource, kind)
         if kind in {"user", "dumb"}:
             result = self._result(entity_id, resource, "RECONNECT_REQUIRED")
             return _json(self._envelope("RECONNECT_REQUIRED", result.results_id))
         return self._data(entity_id, resource, 0, None)
 
-    def _pending(self, entity_id: str, resource: str, kind: str) -> web.StreamResponse:
+    async def _pending(self, entity_id: str, resource: str, kind: str) -> web.StreamResponse:
         result = self._result(entity_id, resource, "PENDING")
         answer = _json(self._envelope("PENDING", result.results_id), 202)
         loop = asyncio.get_running_loop()
         if kind == "early":
-            self.ready(result.results_id)
+            sent = self.ready(result.results_id)
+            for _ in range(_PATIENCE):
+                if sent.oks:
+                    break
+                await asyncio.sleep(0.005)
         elif kind == "pend":
             loop.call_later(self._dice.choice((0, 0, 0.001, 0.02)), self.ready, result.results_id)
         elif kind == "quiet":

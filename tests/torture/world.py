@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import attrs
@@ -19,6 +19,8 @@ from tests.torture.lean import SECRET, Lean, Sent
 from tests.torture.nursery import Child, Nursery
 
 __all__ = ["Refused", "World"]
+
+T = TypeVar("T")
 
 _AGAIN = 0.02  # seconds before a webhook, or what the application wants, is tried again
 _OP_LIMIT = 30.0
@@ -57,10 +59,10 @@ class World:
         self.drops_webhooks = False
         self.repeats = 0.0
         self.on_sent = asyncio.Event()
-        self.can_start = asyncio.Event()
         self._nursery = nursery
         self._alive = asyncio.Condition()
         self._deliveries: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
@@ -78,9 +80,10 @@ class World:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._deliveries:
+        left = {*self._deliveries, *self._tasks}
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._deliveries, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         for child in self.children:
             await child.kill()
         await self._session.close()
@@ -104,6 +107,13 @@ class World:
     def log(self) -> Path:
         """What the children had to say."""
         return self.directory / "children.log"
+
+    def go(self, flow: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a flow that ends with this world at the latest."""
+        task = asyncio.create_task(flow)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     # children
 
