@@ -4,7 +4,8 @@ Rules that the pages keep:
 
 * A `python` block is executed, in the page's own namespace, in the order of the page. It may use `await` at top level, as in
   ``python -m asyncio``: the page has one event loop.
-* A `python` block that begins with ``# test_….py`` is such a file, and is run by pytest in a process of its own.
+* A `python` block that begins with ``# test_….py`` is such a file, and is run by pytest in a process of its own; one that
+  begins with ``# conftest.py`` lies beside it.
 * A `text` block is what the `python` block before it printed.
 * A `sh` block holds commands that exist.
 """
@@ -38,7 +39,7 @@ DOCUMENTS = sorted(
 )
 
 _FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1``` *$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# (test_\w+\.py)\n")
+_FILE = re.compile(r"# (conftest\.py|test_\w+\.py)\n")
 _PYTEST = (
     "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.", "-o", "asyncio_mode=auto",
     "-o", "asyncio_default_fixture_loop_scope=function",
@@ -121,6 +122,8 @@ class Runner:
 
 def _run_tests(name: str, source: str) -> str:
     Path(name).write_text(source, encoding="utf-8")
+    if name == "conftest.py":
+        return ""
     command = [sys.executable, "-m", "pytest", *_PYTEST, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
