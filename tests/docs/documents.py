@@ -2,10 +2,11 @@
 
 Rules that the pages keep:
 
-* A `python` block is executed, in the page's own namespace, in the order of the page. It may use `await` at top level, as in
-  ``python -m asyncio``: the page has one event loop.
-* A `python` block that begins with ``# test_….py`` is such a file, and is run by pytest in a process of its own; one that
-  begins with ``# conftest.py`` lies beside it.
+* A `python` block is executed, in the page's own namespace, in the order of the page. It may use `await` at top level,
+  as in ``python -m asyncio``: the page has one event loop. What is only scaffolding stands in an HTML comment, as an
+  ``invisible-code-block: python``.
+* A `python` block that begins with ``# test_….py`` is such a file, and is run by pytest in a process of its own; one
+  that begins with ``# conftest.py`` lies beside it.
 * A `text` block is what the `python` block before it printed.
 * A `sh` block holds commands that exist.
 """
@@ -111,7 +112,9 @@ class Runner:
 
     def _text(self, example: Example) -> None:
         printed, shown = self._printed.strip(), str(example.parsed).strip()
-        assert printed == shown, f"{example.path}:{example.line} shows\n{shown}\nand the block before it printed\n{printed}"
+        assert printed == shown, (
+            f"{example.path}:{example.line} shows\n{shown}\nand the block before it printed\n{printed}"
+        )
 
     def _shell(self, example: Example) -> None:
         for line in str(example.parsed).replace("\\\n", " ").splitlines():
@@ -151,7 +154,7 @@ def _make(rest: list[str]) -> None:
 
 def _leanflow(rest: list[str]) -> None:
     """Parse it as the command line would, without running it."""
-    from leanflow_adapters.cli._app import app  # noqa: PLC0415 - only pages that show the command need it
+    from leanflow_adapters.cli._app import app  # only pages that show the command need it
 
     assert isinstance(app, click.Group)
     name = next(word for word in rest if not word.startswith("-"))

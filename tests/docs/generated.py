@@ -1,17 +1,15 @@
 """The parts of the documentation that are read off the code: signatures, fields, defaults, the diagram, the commands.
 
-They stand between ``<!-- generated: name -->`` and ``<!-- end -->``. A test holds them to the code; after a change of the
-code ``python -m tests.docs.generated`` writes them anew.
+They stand between ``<!-- generated: name -->`` and ``<!-- end -->``. A test holds them to the code; after the code has
+changed ``python -m tests.docs.generated`` writes them anew.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +29,11 @@ from leanflow_adapters.mockbank import MockbankTransport, deliver, serve
 from leanflow_adapters.sqlite import SQLiteStore
 from leanflow_adapters.web.aiohttp import add_webhook, webhook_handler
 from tests.docs.documents import DOCUMENTS
+from tests.docs.signatures import first_line, indent, stub, stub_of_class, stub_of_function
 
 __all__ = ["SECTIONS", "current"]
 
 _SECTION = re.compile(r"(<!-- generated: ([\w.:-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_WIDE = 100
-_FOR_THE_ENGINE = ("taken_up", "let_go")
-"""Methods without an underscore that only the engine calls."""
 _UNITS = (("day", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -47,11 +43,6 @@ def current(text: str) -> str:
 
 
 # --- docstrings --------------------------------------------------------------------------------------------------
-
-
-def _first_line(thing: Any) -> str:
-    """Return the first paragraph of a docstring."""
-    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
 def _attributes(cls: type) -> dict[str, str]:
@@ -76,105 +67,6 @@ def _markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str
     lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
     lines.insert(1, "|" + "---|" * lines[0].count(" | ") + "---|")
     return "\n".join(lines)
-
-
-# --- signatures --------------------------------------------------------------------------------------------------
-
-
-def _node(function: Any) -> ast.FunctionDef | ast.AsyncFunctionDef:
-    """Return a function as its source has it."""
-    source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-    (node,) = ast.parse(source).body
-    assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    return node
-
-
-def _signature(function: Any) -> str:
-    node = _node(function)
-    marks = "".join(f"@{ast.unparse(each)}\n" for each in node.decorator_list if "overload" not in ast.unparse(each))
-    word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-    tail = "" if node.returns is None else f" -> {_quoted(ast.unparse(node.returns))}"
-    defaults = {p.name: p.default for p in inspect.signature(inspect.unwrap(function)).parameters.values()}
-    parts = _parameters(node.args, defaults)
-    line = f"{word} {node.name}({', '.join(parts)}){tail}:"
-    if len(line) > _WIDE:
-        line = f"{word} {node.name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){tail}:"
-    return marks + line
-
-
-def _parameters(args: ast.arguments, defaults: Mapping[str, Any]) -> list[str]:
-    positional = [*args.posonlyargs, *args.args]
-    without = len(positional) - len(args.defaults)
-    parts = [
-        _parameter(arg, None if number < without else args.defaults[number - without], defaults)
-        for number, arg in enumerate(positional)
-    ]
-    if args.posonlyargs:
-        parts.insert(len(args.posonlyargs), "/")
-    if args.vararg is not None:
-        parts.append(f"*{_parameter(args.vararg, None, {})}")
-    elif args.kwonlyargs:
-        parts.append("*")
-    parts += [_parameter(arg, default, defaults) for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)]
-    if args.kwarg is not None:
-        parts.append(f"**{_parameter(args.kwarg, None, {})}")
-    return parts
-
-
-def _parameter(arg: ast.arg, default: ast.expr | None, values: Mapping[str, Any]) -> str:
-    text = arg.arg if arg.annotation is None else f"{arg.arg}: {_quoted(ast.unparse(arg.annotation))}"
-    if default is None:
-        return text
-    written = _quoted(ast.unparse(default))
-    value = values[arg.arg]
-    if isinstance(default, ast.Name) and isinstance(value, (str, int, float)):
-        written = _quoted(repr(value))
-    elif isinstance(value, datetime):
-        written = f"datetime({value.year}, {value.month}, {value.day}, {value.hour}, tzinfo=UTC)"
-    elif isinstance(value, leanflow.Policy):
-        written = "Policy()"
-    return f"{text} = {written}" if arg.annotation is not None else f"{text}={written}"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", '"')
-
-
-def _stub(*things: Any) -> str:
-    return "```py\n" + "\n\n\n".join(_class(each) if isinstance(each, type) else _function(each) for each in things) + "\n```"
-
-
-def _function(function: Any) -> str:
-    return f'{_signature(function)}\n    """{_first_line(function)}"""'
-
-
-def _class(cls: type, *, methods: bool = True) -> str:
-    parts = [f'class {cls.__name__}:\n    """{_first_line(cls)}"""']
-    init = cls.__dict__.get("__init__")
-    if init is not None and "attrs" not in (init.__code__.co_filename):
-        parts.append(_indent(f"{_signature(init).removesuffix(' -> None:').removesuffix(':')}: ..."))
-    for member in _members(cls) if methods else ():
-        function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-        parts.append(_indent(_function(function)))
-    return "\n\n".join(parts)
-
-
-def _members(cls: type) -> Iterator[Any]:
-    """Yield public methods and properties in the order of the source, those of our own bases first."""
-    seen: set[str] = set(_FOR_THE_ENGINE)
-    for base in reversed(cls.__mro__):
-        if not base.__module__.startswith(("leanflow", "leanflow_adapters")):
-            continue
-        for name in base.__dict__:
-            member = inspect.getattr_static(cls, name)
-            is_method = inspect.isfunction(member) or isinstance(member, (property, classmethod))
-            if not name.startswith("_") and is_method and name not in seen:
-                seen.add(name)
-                yield member
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
 
 
 # --- fields ------------------------------------------------------------------------------------------------------
@@ -235,7 +127,7 @@ def _error_table() -> str:
         cls = getattr(errors, name)
         names = [each for each in inspect.signature(cls.__init__).parameters if each not in {"self", "args", "kwargs"}]
         retryable = "yes" if cls.retryable else "no"
-        rows.append((f"`{name}`", _cell(_first_line(cls)), ", ".join(f"`{each}`" for each in names), retryable))
+        rows.append((f"`{name}`", _cell(first_line(cls)), ", ".join(f"`{each}`" for each in names), retryable))
     return _markdown_table(("error", "means", "attributes", "retryable"), rows)
 
 
@@ -255,17 +147,19 @@ def _sections() -> Mapping[str, Callable[[], str]]:
         "policy": _policy,
         "errors:tree": _error_tree,
         "errors:table": _error_table,
-        "api:LeanFlow": lambda: _stub(leanflow.LeanFlow),
+        "api:LeanFlow": lambda: stub(leanflow.LeanFlow),
         "api:Transaction": _transaction,
-        "api:Handlers": lambda: _stub(leanflow.Handlers),
-        "api:pure": lambda: _stub(leanflow.decide, leanflow.next_action, leanflow.mermaid),
-        "api:wire": lambda: _stub(leanflow.parse_answer, leanflow.parse_webhook, leanflow.sign, leanflow.verify),
-        "api:testing": lambda: _stub(FakeClock, travel),
-        "api:stores": lambda: "```py\n" + "\n\n\n".join((_function(open_store), *map(_head, (SQLiteStore, MemoryStore)))) + "\n```",
-        "api:transport": lambda: _stub(LeanTransport),
-        "api:web": lambda: _stub(add_webhook, webhook_handler),
-        "api:mockbank": lambda: _stub(Mockbank),
-        "api:mockbank-shells": lambda: _stub(MockbankTransport, serve, deliver),
+        "api:Handlers": lambda: stub(leanflow.Handlers),
+        "api:pure": lambda: stub(leanflow.decide, leanflow.next_action, leanflow.mermaid),
+        "api:wire": lambda: stub(leanflow.parse_answer, leanflow.parse_webhook, leanflow.sign, leanflow.verify),
+        "api:testing": lambda: stub(FakeClock, travel),
+        "api:stores": lambda: (
+            "```py\n" + "\n\n\n".join((stub_of_function(open_store), *map(_head, (SQLiteStore, MemoryStore)))) + "\n```"
+        ),
+        "api:transport": lambda: stub(LeanTransport),
+        "api:web": lambda: stub(add_webhook, webhook_handler),
+        "api:mockbank": lambda: stub(Mockbank),
+        "api:mockbank-shells": lambda: stub(MockbankTransport, serve, deliver),
         "enum:Remedy": lambda: _members_of(leanflow.Remedy),
     }
     for cls in (
@@ -280,12 +174,13 @@ def _sections() -> Mapping[str, Callable[[], str]]:
 
 
 def _head(cls: type) -> str:
-    return _class(cls, methods=False)
+    return stub_of_class(cls, methods=False)
 
 
 def _transaction() -> str:
-    head = f'class Transaction:  # and everything of LeanFlow from `request` to `apply`\n    """{_first_line(Transaction)}"""'
-    return f"```py\n{head}\n\n{_indent(_function(Transaction.confirm))}\n```"
+    head = "class Transaction:  # and everything of LeanFlow from `request` to `apply`"
+    head += f'\n    """{first_line(Transaction)}"""'
+    return f"```py\n{head}\n\n{indent(stub_of_function(Transaction.confirm))}\n```"
 
 
 SECTIONS = _sections()

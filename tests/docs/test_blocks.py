@@ -13,9 +13,7 @@ from tests.docs.documents import DOCUMENTS, ROOT, Runner, fences, page_id
 LANGUAGES = {"python", "text", "sh", "mermaid", "toml", "html", "js", "json", "plain", "py"}
 """What a block may be. `python`, `text` and `sh` are executed or checked; `py` are signatures, read off the code."""
 
-MUST_RUN = {"README.md", "docs/tutorial.md"} | {
-    page_id(path) for path in (ROOT / "docs" / "how-to").glob("*.md")
-}
+MUST_RUN = {"README.md", "docs/tutorial.md"} | {page_id(path) for path in (ROOT / "docs" / "how-to").glob("*.md")}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=page_id)

@@ -24,7 +24,7 @@ def text_of(name: str) -> str:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=page_id)
 def test_what_is_read_off_the_code_is_as_the_code_has_it(path: Path) -> None:
-    """Signatures, fields, defaults, errors, commands and the diagram: `python -m tests.docs.generated` writes them anew."""
+    """Signatures, fields, defaults, errors, commands, diagram: `python -m tests.docs.generated` writes them anew."""
     text = path.read_text(encoding="utf-8")
     assert text == current(text)
 
@@ -32,7 +32,9 @@ def test_what_is_read_off_the_code_is_as_the_code_has_it(path: Path) -> None:
 def test_every_generated_part_is_shown() -> None:
     """Nothing that can be generated is missing from the pages."""
     shown = {
-        name for path in DOCUMENTS for name in re.findall(r"<!-- generated: (\S+) -->", path.read_text(encoding="utf-8"))
+        name
+        for path in DOCUMENTS
+        for name in re.findall(r"<!-- generated: (\S+) -->", path.read_text(encoding="utf-8"))
     }
     assert shown == set(SECTIONS)
 
@@ -46,7 +48,9 @@ def test_a_stale_part_is_found() -> None:
 def test_the_api_page_lists_every_public_name_and_no_other() -> None:
     """The table of names is `leanflow.__all__`."""
     table = text_of("api.md").split("Importing `leanflow`")[0]
-    names = {name for row in re.findall(r"^\| (\[?`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    names = {
+        name for row in re.findall(r"^\| (\[?`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
     assert names == set(leanflow.__all__)
 
 
