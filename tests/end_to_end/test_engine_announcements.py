@@ -16,7 +16,7 @@ from leanflow.errors import InvalidRequest, Livelock, RequestNotFound
 from leanflow.ports import OutboxRow
 from leanflow.testing import FakeClock, travel
 from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of, recorder
-from tests.support.lean import Lean, webhook
+from tests.support.lean import Lean, answer, webhook
 
 QUICK = Policy(announce_backoff=(timedelta(seconds=1),), announce_tries=3)
 
@@ -344,6 +344,22 @@ async def test_a_consent_is_looked_at_before_it_is_taken_for_lost(
         final = await flows.get(request.id)
         assert final.failure is not None
         assert (final.state, final.failure.code, final.failure.remedy) == (State.failed, "CONSENT_EXPIRED", "connect")
+
+
+async def test_a_refusal_says_nothing_about_the_consent(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """When Lean answers the look at the entity with an HTTP error, it is looked at again later."""
+    async with engine(make(), lean, clock) as flows:
+        lean.will("e", "reconnect")
+        request = await flows.request("accounts", entity_id="e", customer_id="c")
+        real = lean._customers
+        lean._customers = lambda call: answer({"status": "INTERNAL_SERVER_ERROR"}, 500)  # type: ignore[method-assign]  # noqa: ARG005
+        lean.consent = "REVOKED"
+        await deliver(flows, webhook("entity.updated", {"id": "e", "customer_id": "c"}, event_id="1"))
+        await flows.tick()
+        assert await flows.get(request.id) == request
+        lean._customers = real  # type: ignore[method-assign]
+        await travel(flows, clock, timedelta(seconds=10))
+        assert (await flows.get(request.id)).state is State.failed
 
 
 async def test_a_wake_that_was_cut_off_is_finished_and_counts_once(

@@ -216,6 +216,35 @@ async def test_leaving_waits_for_what_is_in_flight(make: StoreMaker, clock: Fake
         assert (await flows.get(request.id)).state is State.fetched
 
 
+async def test_leaving_waits_for_what_a_worker_has_claimed(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """A worker's call that was claimed as the engine was being left is made and stored, not cut off."""
+    lean.will("e", "pending")
+    store, arrived, go = unsteady(make()), asyncio.Event(), asyncio.Event()
+    async with engine(store, lean, clock) as flows:
+        request = await flows.request("accounts", entity_id="e")
+    lean.finish(request.results_id or "")
+
+    def before(_call: Call) -> object:
+        arrived.set()
+        return go.wait()
+
+    lean.before = before
+    claimed = asyncio.Event()
+    store.after = lambda name: claimed.set() if name == "claim" else None
+    clock.advance(timedelta(minutes=1))
+    async with engine(store, lean, clock, seed=1, workers=1) as flows:
+        await claimed.wait()
+        leaving = asyncio.create_task(flows.__aexit__(None, None, None))
+        await arrived.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not leaving.done()
+        go.set()
+        await leaving
+        await flows.__aenter__()
+        assert (await flows.get(request.id)).state is State.fetched
+
+
 async def test_leaving_abandons_what_takes_too_long(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """After `policy.shutdown_wait` a call is left to whoever takes it over when its lease ends."""
     lean.before = lambda _call: asyncio.Event().wait()

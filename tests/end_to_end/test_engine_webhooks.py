@@ -281,6 +281,17 @@ async def _nothing(*_: object) -> None:
     """Stand for a process that died here."""
 
 
+async def test_a_parked_webhook_is_told_of_once(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """Copies of a parked webhook that come after it was delivered to its subscribers are not delivered again."""
+    heard = recorder()
+    async with engine(make(), lean, clock, handlers=heard.handlers) as flows:
+        raw = webhook("results.ready", {"id": "nobody's"}, event_id="1")
+        for _ in range(3):
+            assert [reply.status for reply in await deliver(flows, raw)] == [200]
+            await flows.tick()
+        assert len(heard.webhooks) == 1
+
+
 async def test_an_orphan_is_reported_once_and_forgotten(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """R10: a webhook whose request never comes is reported to the buses after `policy.parked_life`; no row stays."""
     bus = Bus()
