@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -67,7 +68,7 @@ class Diary:
 
     def write(self, sink: str, key: str, subject: Mapping[str, Any] | None = None) -> None:
         """Append one line."""
-        line = {"sink": sink, "key": key, "child": self._tag, "subject": subject}
+        line = {"sink": sink, "key": key, "child": self._tag, "at": time.time(), "subject": subject}
         os.write(self._fd, json.dumps(line).encode() + b"\n")
 
 

@@ -10,13 +10,14 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from tests.torture.drive import drive
 from tests.torture.figures import Run
 from tests.torture.invariants import check
 from tests.torture.world import World
 
-__all__ = ["kills_during_recovery", "random_kills"]
+__all__ = ["kills_during_recovery", "random_kills", "under_load"]
 
 KINDS = ("user", "pend", "early", "ok", "user", "pend-flaky")
 _LONGEST = 0.0012  # seconds from an event to the kill: where a step of this machine still is
@@ -29,12 +30,10 @@ async def random_kills(run: Run) -> None:
     async with run.world(bus=True) as world:
         world.repeats = 0.2
         killing = world.go(_kill_and_start(world, run.rounds))
-        flows = await _flows(world, killing, at_least=4 * run.rounds)
-        await killing
-        problems = [f"I7: {problem}" for problem in flows if problem]
+        problems = await under_load(world, killing, at_least=4 * run.rounds)
         problems += await world.settle()
         problems += await world.close()
-        run.figure.rounds = len(flows)
+        run.figure.rounds = len(world.acknowledged)
         run.add(world, problems + check(world))
 
 
@@ -48,17 +47,18 @@ def _names() -> Iterator[tuple[str, str]]:
             yield f"{kind}-{number}", "identity"  # a second one of this entity: one OTP is to help both
 
 
-async def _flows(world: World, killing: asyncio.Task[None], at_least: int) -> list[str | None]:
-    """Keep so many requests going until the killing is over and there were enough of them."""
+async def under_load(world: World, trouble: asyncio.Task[Any], at_least: int) -> list[str]:
+    """Keep requests going until the trouble is over and there were enough of them; return what became of none."""
     going: set[asyncio.Task[str | None]] = set()
     ended: list[str | None] = []
     names = _names()
-    while going or not killing.done() or len(ended) < at_least:
-        while len(going) < _AT_ONCE and (not killing.done() or len(ended) + len(going) < at_least):
+    while going or not trouble.done():
+        while len(going) < _AT_ONCE and (not trouble.done() or len(ended) + len(going) < at_least):
             going.add(world.go(_one(world, *next(names))))
         done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
         ended += [task.result() for task in done]
-    return ended
+    await trouble
+    return [f"I7: {problem}" for problem in ended if problem]
 
 
 async def _one(world: World, entity_id: str, resource: str) -> str | None:
