@@ -40,7 +40,6 @@ __all__ = [
     "not_renewed",
     "placed",
     "proof_is_news",
-    "retryable",
     "revivable",
     "rounds_left",
     "unanswered_budget_left",
@@ -102,16 +101,9 @@ def collected_with_no_last_word(request: DataRequest, event: Event, policy: Poli
     return not event.enveloped or not verdict_of(event).is_final
 
 
-def retryable(_request: DataRequest, event: Event, _policy: Policy) -> bool:
-    """The code is worth another try."""
-    return isinstance(event, AnsweredRefused) and not verdict_of(event).is_final
-
-
-def budget_left(request: DataRequest, event: Event, policy: Policy) -> bool:
-    """The code is worth another try, and its budget is not spent."""
-    if not (isinstance(event, AnsweredRefused) and retryable(request, event, policy)):
-        return False
-    return request.attempts < len(verdict_of(event).waits)
+def budget_left(request: DataRequest, event: Event, _policy: Policy) -> bool:
+    """The code is worth another try, and its budget is not spent; a final code has none."""
+    return isinstance(event, AnsweredRefused) and request.attempts < len(verdict_of(event).waits)
 
 
 def unanswered_budget_left(request: DataRequest, _event: Event, _policy: Policy) -> bool:

@@ -161,6 +161,19 @@ def test_last_looks_that_nobody_answers_are_twelve_in_about_a_day() -> None:
     assert DAY < request.updated_at - end < 2 * DAY
 
 
+def test_after_the_last_of_them_it_expires_at_once() -> None:
+    """The twelfth look without an answer is the last: nothing waits for its backoff any more."""
+    request = example_in(State.reconnect_required)
+    end = request.expire_at
+    assert end is not None
+    for _ in range(LAST_CHANCES):
+        assert next_action(request, end + 9 * DAY) is not Action.expire
+        request = take(request, ex.a_silence(request), end + 9 * DAY)
+    assert next_action(request, end + 9 * DAY) is Action.expire
+    assert request.due_at is not None
+    assert request.due_at <= end + 9 * DAY
+
+
 def test_a_new_demand_at_the_callers_deadline_is_not_looked_at_for_ever() -> None:
     """Were each look at the end answered by a new demand, one look is enough all the same."""
     request = example_in(State.requested, give_up_at=START + MINUTE)

@@ -135,9 +135,6 @@ REFUSALS = [
     no(when.collected_with_no_last_word, WANTED, ex.a_refusal(WANTED, "CONSENT_EXPIRED", 403)),
     no(when.collected_with_no_last_word, WANTED, ex.a_refusal(WANTED, "BANK_ISSUE", source=Source.placement)),
     no(when.collected_with_no_last_word, WANTED, ex.a_pending(WANTED)),
-    yes(when.retryable, NEW, ex.a_refusal(NEW, "BANK_ISSUE")),
-    no(when.retryable, NEW, ex.a_refusal(NEW, "DATA_NOT_FOUND", 404)),
-    no(when.retryable, NEW, ex.a_pending(NEW)),
     yes(when.budget_left, tried("LEAN_ERROR", 3), ex.a_refusal(NEW, "LEAN_ERROR")),
     no(when.budget_left, tried("LEAN_ERROR", 4), ex.a_refusal(NEW, "LEAN_ERROR")),
     no(when.budget_left, NEW, ex.a_refusal(NEW, "DATA_NOT_FOUND", 404)),
@@ -245,9 +242,9 @@ def test_each_guard_is_seen_both_ways() -> None:
 
 
 def test_the_table_uses_every_guard() -> None:
-    """No guard is there for nothing; `retryable` and `proof_is_news` are also words of other guards."""
+    """No guard is there for nothing."""
     used = {guard.__name__ for row in TABLE for guard in row.guards}
-    assert set(when.__all__) - used == {"retryable"}
+    assert set(when.__all__) == used
 
 
 @pytest.mark.parametrize("guard", [getattr(when, name) for name in when.__all__], ids=lambda g: g.__name__)
