@@ -10,7 +10,7 @@ ARGS ?=
 TYPED := $(foreach each,benchmarks examples,$(if $(wildcard $(each)/*.py),$(each))) # mypy refuses empty directories
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types opinion contracts deps coverage torture bench wheel-test setup clean
+.PHONY: help demo test check lint format types opinion contracts deps coverage torture bench docs wheel-test setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,13 +55,18 @@ torture: $(READY) ## kill, cut, crowd and jump: the whole of it (ARGS="--help" f
 bench: $(READY) ## ratios against a floor and a peer, measured in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(READY) ## build the documentation as HTML, warnings as errors
+	@$(UV) sync --quiet --locked --inexact --group docs
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 wheel-test: $(READY) ## build sdist and wheel, and test the wheel away from its sources
 	@UV="$(CURDIR)/$(UV)" ./.ci/wheel-test
 
 setup: $(READY) ## set up only
 
 clean: ## remove what was set up and built
-	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .tools dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
 # pip can install into a directory where Debian forbids it to touch the system (PEP 668), and where venv is missing.
 $(UV):
