@@ -13,8 +13,8 @@ from leanflow._call import Answer, Call
 from leanflow._due import Action, is_collectable, next_action
 from leanflow._lean.answers import parse_answer, source_of
 from leanflow._lean.documents import parse_refreshes
-from leanflow._policy import Policy
 from leanflow._request import DataRequest, Resource
+from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow._steps import Steps
 from leanflow.errors import CallFailed, MalformedBody, RequestNotFound, StoreUnavailable
@@ -27,7 +27,7 @@ from leanflow.events import (
     CallBroke,
     Source,
 )
-from leanflow.ports import Claimed, Clock, Store, Transport
+from leanflow.ports import Claimed, Store
 
 __all__ = ["Caller"]
 
@@ -43,27 +43,27 @@ MAX_PAGES = 1000
 class Caller:
     """Does for a claimed request what it is due for. Its lease is renewed meanwhile."""
 
-    def __init__(self, store: Store, transport: Transport, steps: Steps, clock: Clock, policy: Policy, owner: str) -> None:
+    def __init__(self, settings: Settings, store: Store, steps: Steps, owner: str) -> None:
         self._store = store
-        self._transport = transport
-        self._steps = steps
-        self._clock = clock
-        self._policy = policy
-        self._owner = owner
+        self._transport = settings.transport
+        self._clock = settings.clock
+        self._policy = settings.policy
+        self.steps = steps
+        self.owner = owner
         self._at_work: dict[str, DataRequest] = {}
 
     async def run(self, claimed: Claimed) -> None:
-        """Do what is due. Never raises but for cancellation: what cannot be stored now is found again when the lease ends."""
+        """Do what is due. What cannot be stored now is found again when the lease ends."""
         request = claimed.request
-        self._steps.know(request)
+        self.steps.know(request)
         action = next_action(request, claimed.now)
         try:
             match action:
                 case None:
-                    await self._store.release(request.scope, request.id, owner=self._owner)
+                    await self._store.release(request.scope, request.id, owner=self.owner)
                 case Action.expire | Action.give_up:
                     event = ActionDue(action=action.value).stamped(claimed.now, f"due:{request.id}:{request.version}")
-                    await self._steps.apply(request.id, event, release=self._owner)
+                    await self.steps.apply(request.id, event, release=self.owner)
                 case Action.place:
                     await self._call(claimed, self._place(request, claimed))
                 case Action.fetch | Action.probe:
@@ -86,14 +86,14 @@ class Caller:
             self._at_work.pop(request.id, None)  # a second run, after a lost lease, may have been faster
 
     async def _feed(self, claimed: Claimed, answered: AnswerEvent) -> None:
-        """Commit the answer; while the store is unavailable try again until the lease is over. The inbox key makes that safe."""
+        """Commit the answer, tried again until the lease is over: the inbox key makes that safe."""
         request = claimed.request
         key = f"answer:{request.id}:{request.call_no}"
         event = answered.numbered(request.call_no).stamped(self._clock.now(), key)
         wait = 0.1
         while True:
             try:
-                await self._steps.apply(request.id, event, release=self._owner)  # type: ignore[arg-type]
+                await self.steps.apply(request.id, event, release=self.owner)  # type: ignore[arg-type]
             except StoreUnavailable:
                 if self._clock.now() + timedelta(seconds=wait) >= claimed.lease_until:
                     raise
@@ -110,7 +110,7 @@ class Caller:
             for request in list(self._at_work.values()):
                 try:
                     kept = await self._store.renew(
-                        request.scope, request.id, owner=self._owner, now=self._clock.now(), lease=lease
+                        request.scope, request.id, owner=self.owner, now=self._clock.now(), lease=lease
                     )
                 except StoreUnavailable:
                     continue  # the lease has a third left for the next try
@@ -160,7 +160,7 @@ class Caller:
         return await self._all_pages(first, lambda n: calls.collect(request, page=n))
 
     async def _all_pages(self, first: AnswerEvent, page_call: Callable[[int], Call]) -> AnswerEvent:
-        """Return one event with all pages; a page that answers anything but OK is the event, and the pages are dropped."""
+        """Return one event with all pages; a page that is not OK is the event, and the pages are dropped."""
         if not isinstance(first, AnsweredOk) or first.total_pages <= 1:
             return first
         if first.total_pages > MAX_PAGES:

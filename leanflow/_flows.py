@@ -15,22 +15,24 @@ import attrs
 from leanflow import calls
 from leanflow._call import Answer, Call, Reply
 from leanflow._caller import Caller
-from leanflow._effects import Change
 from leanflow._handlers import Handlers, collect
 from leanflow._ids import new_id
 from leanflow._lean.documents import parse_customer
 from leanflow._lean.signature import find_header, verify
 from leanflow._lean.webhooks import parse_webhook
 from leanflow._notify import Notifier
-from leanflow._operations import Operations, Settings, states_of
+from leanflow._operations import states_of
 from leanflow._policy import Policy
 from leanflow._prompts import ConnectPrompt
 from leanflow._reconcile import Reconciler
-from leanflow._relay import Relay
+from leanflow._relay import Audience, Relay
 from leanflow._request import DataRequest, Scope, State
+from leanflow._settings import Settings, check_settings
 from leanflow._sites import site
 from leanflow._steps import Steps
 from leanflow._system import SystemClock, system_random
+from leanflow._transaction import Transaction
+from leanflow._upkeep import Upkeep
 from leanflow._worker import Worker
 from leanflow.errors import (
     BadSignature,
@@ -39,7 +41,6 @@ from leanflow.errors import (
     Livelock,
     MalformedBody,
     NotStarted,
-    RequestNotFound,
     StoreUnavailable,
     WrongLoop,
 )
@@ -50,15 +51,13 @@ from leanflow.ports import (
     Clock,
     Created,
     HistoryEntry,
-    OutboxRow,
-    Query,
     RandomSource,
     Sink,
     Store,
     Transport,
 )
 
-__all__ = ["Health", "LeanFlow", "SinkLag", "Transaction"]
+__all__ = ["LeanFlow"]
 
 _log = logging.getLogger("leanflow.engine")
 _webhook_log = logging.getLogger("leanflow.webhook")
@@ -66,44 +65,8 @@ _webhook_log = logging.getLogger("leanflow.webhook")
 TICK_ROUNDS = 1000
 """Rounds of `tick` without rest that are taken for a livelock."""
 
-ENVIRONMENTS = ("sandbox", "production")
-REGIONS = ("uae", "ksa")
-APIS = ("v1", "v2")
 
-
-@attrs.frozen(kw_only=True)
-class SinkLag:
-    """How far one sink is behind.
-
-    Attributes:
-        undelivered: rows that it has not confirmed.
-        set_aside: of those, the ones given up until `redeliver`.
-        oldest_due_at: when the oldest of the others was due.
-    """
-
-    undelivered: int
-    set_aside: int
-    oldest_due_at: datetime | None
-
-
-@attrs.frozen(kw_only=True)
-class Health:
-    """How the engine is.
-
-    Attributes:
-        store_reachable: whether the store answers.
-        worker_alive: whether this process's workers run; False with `workers=0`.
-        next_due_at: the next, or oldest, due time; None: nothing waits.
-        sinks: the lag of each sink that has undelivered rows.
-    """
-
-    store_reachable: bool
-    worker_alive: bool
-    next_due_at: datetime | None = None
-    sinks: Mapping[str, SinkLag] = attrs.field(factory=dict)
-
-
-class LeanFlow(Operations):
+class LeanFlow(Upkeep):
     """The engine: holds the reconnect loop for many data requests on one store.
 
     Built cold: no I/O, no event loop. `async with` opens what is not open, starts the workers, and closes again what it
@@ -147,7 +110,9 @@ class LeanFlow(Operations):
         Raises:
             InvalidRequest: an argument is wrong, as an empty secret.
         """
-        _check_settings(app, environment, region, api, workers, webhook_secrets)
+        check_settings(
+            app=app, environment=environment, region=region, api=api, workers=workers, secrets=webhook_secrets
+        )
         settings = Settings(
             scope=Scope(app=app, environment=environment, region=region),
             api=api,
@@ -247,7 +212,7 @@ class LeanFlow(Operations):
         await self._store.register(self._scope, sinks[1:])
         owner = new_id(self._clock.now(), self._dice)
         self._owner = owner
-        self._caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
+        self._caller = Caller(self._settings, self._store, self._steps, owner)
         self._idle_worker = self._worker(owner, self._caller)
         self._keeping = asyncio.create_task(self._caller.keep_leases(), name="leanflow leases")
         self._workers = [self._worker(f"{owner}.{n}") for n in range(1, self._workers_wanted + 1)]
@@ -256,27 +221,13 @@ class LeanFlow(Operations):
 
     def _worker(self, owner: str, caller: Caller | None = None) -> Worker:
         if caller is None:
-            caller = Caller(self._store, self._transport, self._steps, self._clock, self._policy, owner)
-        relay = Relay(
-            self._store,
-            self._transport,
-            self._steps,
-            self._scope,
-            self._clock,
-            self._policy,
-            self._dice,
-            self._handlers,
-            self._buses,
-            self,
-            owner,
-        )
-        reconciler = self._reconciler()
-        return Worker(
-            self._store, self._scope, caller, self._steps, relay, reconciler, self._clock, self._policy, owner
-        )
+            caller = Caller(self._settings, self._store, self._steps, owner)
+        audience = Audience(handlers=self._handlers, buses=self._buses, engine=self)
+        relay = Relay(self._settings, self._store, self._steps, audience, owner)
+        return Worker(self._settings, self._store, caller=caller, relay=relay, reconciler=self._reconciler())
 
     def _reconciler(self) -> Reconciler:
-        return Reconciler(self._store, self._transport, self._steps, self._scope, self._clock, self._policy)
+        return Reconciler(self._settings, self._store, self._steps)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -297,7 +248,7 @@ class LeanFlow(Operations):
         while self._opened:
             try:
                 await self._opened.pop().aclose()
-            except Exception:  # one that does not close must not keep the others open
+            except Exception:  # noqa: BLE001, RUF100 - one that does not close must not keep the others open
                 _log.exception("closing failed and goes on")
 
     def _check(self) -> None:
@@ -306,9 +257,12 @@ class LeanFlow(Operations):
         if asyncio.get_running_loop() is not self._loop:
             raise WrongLoop
 
-    def _stir(self, announced: bool, due_at: datetime | None) -> None:
+    def _stir(self, *, announced: bool, due_at: datetime | None) -> None:
         for worker in self._workers:
-            worker.stir(announced, due_at)
+            worker.stir(announced=announced, due_at=due_at)
+
+    def _is_working(self) -> bool:
+        return bool(self._workers) and all(worker.is_alive for worker in self._workers)
 
     # placing new requests
 
@@ -330,7 +284,7 @@ class LeanFlow(Operations):
         if created.is_new:
             site("created")
             self._idle_worker.last_request = request.id
-            self._stir(True, None)
+            self._stir(announced=True, due_at=None)
             claimed = Claimed(
                 request=request,
                 now=self._clock.now(),
@@ -366,8 +320,9 @@ class LeanFlow(Operations):
             raw_body: the bytes as they came.
 
         Returns:
-            200 once it is durably stored, or was before; 401 without a valid signature, and nothing is stored; 400 for a
-            signed body that is no webhook; 413 over the policy's `max_body`; 503 with `retry` when the store cannot commit.
+            200 once it is durably stored, or was before; 401 without a valid signature, and nothing is stored; 400 for
+            a signed body that is no webhook; 413 over the policy's `max_body`; 503 with `retry` when the store cannot
+            commit.
         """
         self._check()
         if len(raw_body) > self._policy.max_body:
@@ -388,9 +343,7 @@ class LeanFlow(Operations):
             why = error if isinstance(error, StoreUnavailable) else "it took too long"
             _webhook_log.warning("cannot store a webhook now: %s", why, extra={"event": event.type})
             return Reply(status=503, body=b"try again", retry=True)
-        _webhook_log.debug(
-            "heard", extra={"event": event.type, "declined": "duplicate" if heard.duplicate else None}
-        )
+        _webhook_log.debug("heard", extra={"event": event.type, "declined": "duplicate" if heard.duplicate else None})
         site("before_200")
         return Reply(status=200, body=b"ok")
 
@@ -511,79 +464,6 @@ class LeanFlow(Operations):
         self._check()
         return await self._transport.send(call)
 
-    # upkeep
-
-    async def counts(self) -> dict[State, int]:
-        """Return how many requests are in each state."""
-        self._check()
-        found = await self._store.counts(self._scope)
-        return {state: found.get(state.value, 0) for state in State}
-
-    async def health(self) -> Health:
-        """Return how the engine is; never raises for a store that is down."""
-        self._check()
-        alive = bool(self._workers) and all(worker.is_alive for worker in self._workers)
-        try:
-            async with asyncio.timeout(self._policy.commit_timeout.total_seconds()):
-                lag = await self._store.lag(self._scope)
-                due = await self._store.next_due(self._scope)
-        except (StoreUnavailable, TimeoutError):
-            return Health(store_reachable=False, worker_alive=alive)
-        sinks = {
-            name: SinkLag(undelivered=rows, set_aside=aside, oldest_due_at=oldest)
-            for name, (rows, aside, oldest) in lag.items()
-        }
-        return Health(store_reachable=True, worker_alive=alive, next_due_at=due, sinks=sinks)
-
-    async def undelivered(self, *, set_aside: bool | None = None, limit: int = 100) -> tuple[OutboxRow, ...]:
-        """Return announcements that are not delivered, oldest first; `set_aside` picks those given up, or the others."""
-        self._check()
-        return tuple(await self._store.outbox(self._scope, set_aside=set_aside, limit=limit))
-
-    async def redeliver(self, key: str, sink: str) -> None:
-        """Send an announcement again that was set aside.
-
-        Raises:
-            RequestNotFound: none of this key is set aside for this sink.
-        """
-        self._check()
-        if not await self._store.redeliver(self._scope, key, sink, now=self._clock.now()):
-            raise RequestNotFound(f"{key} for {sink}", "announcement that was set aside")
-        self._stir(True, None)
-
-    async def purge(
-        self, *, older_than: timedelta | datetime, state: State | Collection[State] | None = None
-    ) -> int:
-        """Delete ended requests that ended so long ago, with all that belongs to them; return how many. Live ones stay.
-
-        Raises:
-            InvalidRequest: a state is no end.
-        """
-        self._check()
-        states = states_of(state)
-        if states is not None and not states <= State.ends():
-            raise InvalidRequest("state", f"only ended requests are purged: {', '.join(sorted(State.ends()))}")
-        now = self._clock.now()
-        moment = now - older_than if isinstance(older_than, timedelta) else older_than
-        total = 0
-        while done := await self._store.purge(self._scope, older_than=moment, states=states, now=now, limit=100):
-            total += done
-        return total
-
-    async def erase(self, *, entity_id: str) -> int:
-        """Delete everything of an entity, live requests included (they are cancelled first); return how many.
-
-        Each request goes in one transaction and leaves a tombstone: what Lean still sends for it is answered 200 and
-        not stored.
-        """
-        self._check()
-        erased = 0
-        while found := await self._store.find(self._scope, Query(entity_id=entity_id)):
-            for request in found:
-                erased += await self._store.erase(self._scope, request.id, now=self._clock.now())
-                self._steps.forget(request.id)
-        return erased
-
     # the application's own transaction
 
     @asynccontextmanager
@@ -600,52 +480,8 @@ class LeanFlow(Operations):
             yield Transaction(self._settings, store, self._check)
 
 
-class Transaction(Operations):
-    """Operations inside the application's transaction. Nothing is announced or called before it commits."""
-
-    def __init__(self, settings: Settings, store: Store, check: Any) -> None:
-        steps = Steps(store, settings.scope, settings.policy, Notifier(), _nothing)
-        super().__init__(settings, store, steps)
-        self._check_engine = check
-
-    def _check(self) -> None:
-        self._check_engine()
-
-    async def confirm(self, change: Change, sink: str) -> bool:
-        """Mark a delivery in this transaction; False if it was marked before.
-
-        With it a handler's effect in the same transaction happens exactly once, however often the handler is called.
-        """
-        self._check()
-        return await self._store.confirm(self._scope, change.key, sink)
-
-
-def _nothing(_announced: bool, _due_at: datetime | None) -> None:
-    """Workers find what a transaction left by polling: it is not committed yet."""
-
-
 async def _finish(tasks: set[asyncio.Task[None]], wait: float) -> None:
     _, late = await asyncio.wait(tasks, timeout=wait)
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
-
-
-def _check_settings(
-    app: str, environment: str, region: str, api: str, workers: int, secrets: Sequence[str]
-) -> None:
-    if not isinstance(app, str) or not app:
-        raise InvalidRequest("app", "must be Lean's application id")
-    for name, value, known in (
-        ("environment", environment, ENVIRONMENTS),
-        ("region", region, REGIONS),
-        ("api", api, APIS),
-    ):
-        if value not in known:
-            raise InvalidRequest(name, f"{value!r} is none of {', '.join(known)}")
-    if workers < 0:
-        raise InvalidRequest("workers", "must be 0 or more")
-    if isinstance(secrets, str) or not secrets:
-        raise InvalidRequest("webhook_secrets", "needs a list with at least one secret: from Lean's dashboard, Webhooks")
-    if any(not isinstance(secret, str) or not secret.strip() for secret in secrets):
-        raise InvalidRequest("webhook_secrets", "an empty secret would let everybody in")

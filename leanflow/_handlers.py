@@ -55,7 +55,10 @@ class Handlers:
         return f"Handlers({', '.join(sorted(self._handlers))})"
 
     def on(
-        self, *states: State | str, resource: Resource | str | Iterable[Resource | str] | None = None, name: str | None = None
+        self,
+        *states: State | str,
+        resource: Resource | str | Iterable[Resource | str] | None = None,
+        name: str | None = None,
     ) -> Callable[[F], F]:
         """Call the decorated function with (change, flows) when a request enters one of these states (none given: any).
 
@@ -78,7 +81,7 @@ class Handlers:
         return register
 
     def on_webhook(self, *types: str, name: str | None = None) -> Callable[[F], F]:
-        """Call the decorated function with (event, flows) for webhooks of these types (``*``: all), verified and deduplicated.
+        """Call the decorated function with (event, flows) for webhooks of these types; ``*``: all.
 
         Raises:
             InvalidRequest: no type, the name is taken, or an engine with these is open already.

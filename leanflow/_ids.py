@@ -35,7 +35,14 @@ def fingerprint_of(
     scope: Scope, api: str, resource: Resource, entity_id: str, account_id: str | None, params: Mapping[str, str]
 ) -> str:
     """Return the digest of what makes two requests the same to Lean (which matches endpoint, entity and parameters)."""
-    parts = [scope.app, scope.environment, scope.region, api, resource.value, entity_id, account_id, sorted(params.items())]
+    parts = [
+        scope.app,
+        scope.environment,
+        scope.region,
+        api,
+        resource.value,
+        entity_id,
+        account_id,
+        sorted(params.items()),
+    ]
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
-
-

@@ -8,7 +8,6 @@ from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-
 from leanflow import calls
 from leanflow._ids import fingerprint_of
 from leanflow._request import DataRequest, Resource, Scope
@@ -58,9 +57,7 @@ def new_request(
     if give_up_after is not None and give_up_after <= timedelta():
         raise InvalidRequest("give_up_after", "must be longer than nothing")
     given = _params(params, start_date, end_date)
-    calls.check_parameters(
-        kind, api, account_id=account_id, params=given, entity_id=entity_id, customer_ip=customer_ip
-    )
+    calls.check_parameters(kind, api, account_id=account_id, params=given, entity_id=entity_id, customer_ip=customer_ip)
     return DataRequest(
         id=request_id,
         app=scope.app,
@@ -161,5 +158,3 @@ def _metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if size > METADATA_MAX:
         raise InvalidRequest("metadata", f"has {size} bytes as JSON; at most {METADATA_MAX}")
     return given
-
-

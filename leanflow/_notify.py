@@ -35,7 +35,7 @@ class Notifier:
 
 
 class KeyedLocks:
-    """One lock per key, kept only while somebody holds or wants it: racers of one process take turns instead of colliding."""
+    """One lock per key, kept only while somebody wants it: racers of one process take turns instead of colliding."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}

@@ -13,29 +13,18 @@ from leanflow._ids import new_id
 from leanflow._lean.results import Results
 from leanflow._machine import decide
 from leanflow._new_request import new_request, resource_of, successor_of
-from leanflow._policy import Policy
 from leanflow._prompts import ReconnectPrompt
-from leanflow._request import DataRequest, Resource, Scope, State
-from leanflow._steps import Stepped, Steps, announcement_of, creation_history
+from leanflow._request import DataRequest, Resource, State
+from leanflow._settings import Settings
+from leanflow._step_rows import announcement_of, creation_history, history_of
+from leanflow._steps import Stepped, Steps
 from leanflow.errors import InvalidRequest, KeyReused, NotInState, RequestNotFound
-from leanflow.events import Cancelled, Event, Hinted, Page, Prompted, Renewed, WebhookEvent, event_to_dict
-from leanflow.ports import Clock, Created, Creation, HistoryEntry, Query, RandomSource, Store, Transport
+from leanflow.events import Cancelled, Event, Hinted, Page, Prompted, Renewed, WebhookEvent
+from leanflow.ports import Created, Creation, HistoryEntry, Query, Store
 
 __all__ = ["Operations", "Settings", "states_of"]
 
 PAGE_BATCH = 20
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """What operations go by."""
-
-    scope: Scope
-    api: str
-    policy: Policy
-    clock: Clock
-    dice: RandomSource
-    transport: Transport
 
 
 class Operations:
@@ -116,7 +105,7 @@ class Operations:
         return await self._created(created)
 
     async def renew(self, request_id: str) -> DataRequest:
-        """Make, or return, the successor of an expired or failed request. A live request for the same is that successor.
+        """Make, or return, the successor of an expired or failed request. A live twin is that successor.
 
         Raises:
             NotInState: it is live, fetched or cancelled.
@@ -132,7 +121,7 @@ class Operations:
         renewed = Renewed(successor_id=made.id).stamped(now, self._own_key("renewed"))
         decision = decide(old, renewed, self._settings.policy)
         assert isinstance(decision, Accepted)
-        created = await self._create(made, renews=old.id, renewal=_renewal(old, decision, renewed))
+        created = await self._create(made, renews=old.id, renewal=history_of(old, decision.request, renewed, decision))
         self._steps.forget(old.id)
         if created.request.id != made.id:
             await self._link(old, created.request)
@@ -402,22 +391,6 @@ def _why(stepped: Stepped) -> str:
     if request.state.is_end:
         return "it has ended"
     return "" if request.state.needs_user else "it does not need its user"
-
-
-def _renewal(old: DataRequest, decision: Accepted, event: Event) -> HistoryEntry:
-    assert event.at is not None
-    assert event.key is not None
-    return HistoryEntry(
-        request_id=old.id,
-        version=decision.request.version,
-        key=event.key,
-        at=event.at,
-        tag=event.tag,
-        trigger=decision.trigger,
-        from_state=old.state.value,
-        to_state=old.state.value,
-        event=event_to_dict(event),
-    )
 
 
 def _exported(entry: HistoryEntry) -> dict[str, Any]:

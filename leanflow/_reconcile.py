@@ -1,4 +1,4 @@
-"""Finding lost webhooks: Lean's Events API has everything that it sent in 90 days, and inbox keys tell what is known."""
+"""Finding lost webhooks: Lean's Events API has all that it sent in 90 days; inbox keys tell what is known."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 from leanflow import calls
 from leanflow._lean.documents import parse_events_page
 from leanflow._lean.webhooks import Webhook
-from leanflow._policy import Policy
-from leanflow._request import Scope
+from leanflow._settings import Settings
 from leanflow._steps import Steps
 from leanflow.errors import CallFailed, InvalidRequest, MalformedBody
-from leanflow.ports import Clock, Store, Transport
+from leanflow.ports import Store
 
 __all__ = ["Reconciler"]
 
@@ -33,19 +32,19 @@ _ALIVE = "alive_at"
 class Reconciler:
     """Pages Lean's Events API through the same step as webhooks."""
 
-    def __init__(self, store: Store, transport: Transport, steps: Steps, scope: Scope, clock: Clock, policy: Policy) -> None:
+    def __init__(self, settings: Settings, store: Store, steps: Steps) -> None:
         self._store = store
-        self._transport = transport
+        self._scope = settings.scope
+        self._transport = settings.transport
+        self._clock = settings.clock
+        self._policy = settings.policy
         self._steps = steps
-        self._scope = scope
-        self._clock = clock
-        self._policy = policy
 
     async def reconcile(self, since: datetime | None = None) -> int:
         """Hear every event that Lean sent since `since`; return how many were news.
 
         Args:
-            since: aware; the last reconciliation, with an overlap, if not given. Never further back than the inbox is kept.
+            since: aware; if not given, the last time and an overlap. Never further back than the inbox is kept.
 
         Raises:
             InvalidRequest: `since` has no zone.
@@ -79,7 +78,9 @@ class Reconciler:
             if absent or (done is not None and now - done >= every):
                 await self.reconcile()
             elif done is None:
-                await self._store.remember(self._scope, _DONE, now.isoformat())  # nothing can be lost before the first start
+                await self._store.remember(
+                    self._scope, _DONE, now.isoformat()
+                )  # nothing can be lost before the first start
         await self._store.remember(self._scope, _ALIVE, now.isoformat())
 
     async def _page(self, page: int, start: datetime) -> tuple[tuple[Webhook, ...], int]:

@@ -18,15 +18,15 @@ from leanflow._effects import Change, WakeReason
 from leanflow._handlers import Handler
 from leanflow._lean.documents import consent_lost
 from leanflow._lean.webhooks import parse_webhook
-from leanflow._policy import Policy
-from leanflow._request import DataRequest, Scope, State
+from leanflow._request import DataRequest, State
+from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow._steps import Steps
 from leanflow.errors import CallFailed, RequestNotFound
 from leanflow.events import BankReturned, ConsentLost, EntityProvedLive, Event, Nudged
-from leanflow.ports import WAKE, Bus, Clock, OutboxRow, Query, RandomSource, Store, Transport
+from leanflow.ports import WAKE, Bus, OutboxRow, Query, Store
 
-__all__ = ["Relay"]
+__all__ = ["Audience", "Relay"]
 
 _log = logging.getLogger("leanflow.outbox")
 
@@ -34,33 +34,35 @@ BATCH = 100
 LIVE = frozenset(state for state in State if not state.is_end)
 
 
-class Relay:
-    """Delivers what is in the outbox, at least once, in order per request and sink; one sink never waits for another."""
+@attrs.frozen(kw_only=True)
+class Audience:
+    """Who is told in this process.
 
-    def __init__(
-        self,
-        store: Store,
-        transport: Transport,
-        steps: Steps,
-        scope: Scope,
-        clock: Clock,
-        policy: Policy,
-        dice: RandomSource,
-        handlers: Mapping[str, Handler],
-        buses: Mapping[str, Bus],
-        engine: Any,
-        owner: str,
-    ) -> None:
+    Attributes:
+        handlers: by name.
+        buses: by name.
+        engine: what handlers get as their second argument.
+    """
+
+    handlers: Mapping[str, Handler]
+    buses: Mapping[str, Bus]
+    engine: Any
+
+
+class Relay:
+    """Delivers what is in the outbox, at least once, in order per request and sink; no sink waits for another."""
+
+    def __init__(self, settings: Settings, store: Store, steps: Steps, audience: Audience, owner: str) -> None:
         self._store = store
-        self._transport = transport
+        self._scope = settings.scope
+        self._transport = settings.transport
+        self._clock = settings.clock
+        self._policy = settings.policy
+        self._dice = settings.dice
         self._steps = steps
-        self._scope = scope
-        self._clock = clock
-        self._policy = policy
-        self._dice = dice
-        self._handlers = handlers
-        self._buses = buses
-        self._engine = engine
+        self._handlers = audience.handlers
+        self._buses = audience.buses
+        self._engine = audience.engine
         self._owner = owner
 
     @property
@@ -227,4 +229,3 @@ def _subject(row: OutboxRow) -> Any:
         at = datetime.fromisoformat(payload["at"]) if payload["at"] else None
         return event if at is None else event.stamped(at, row.key.removeprefix("webhook:"))
     return attrs.evolve(Change.from_dict(payload), out_of_order=row.skipped)
-

@@ -1,4 +1,4 @@
-"""The system's clock and dice: the one place in the core that has them, and what an engine uses unless told otherwise."""
+"""The system's clock and dice: the one place in the core that has them; engines use them unless told otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the present time, UTC."""
-        return datetime.now(UTC)  # noqa: TID251 - this is where time comes from
+        return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
         """Return once so many seconds have passed."""
@@ -25,4 +25,4 @@ class SystemClock:
 
 def system_random() -> RandomSource:
     """Return dice of the operating system: ids made of them cannot be guessed."""
-    return random.SystemRandom()  # noqa: TID251 - this is where dice come from
+    return random.SystemRandom()

@@ -12,14 +12,12 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from leanflow._caller import Caller
-from leanflow._policy import Policy
 from leanflow._reconcile import Reconciler
 from leanflow._relay import Relay
-from leanflow._request import Scope
+from leanflow._settings import Settings
 from leanflow._sites import site
-from leanflow._steps import Steps
 from leanflow.errors import CallFailed, LeanflowError, StoreUnavailable
-from leanflow.ports import Claimed, Clock, Store
+from leanflow.ports import Claimed, Store
 
 __all__ = ["Worker"]
 
@@ -37,26 +35,17 @@ class Worker:
     """One worker: a claiming loop, a loop for parked events and upkeep, and one relaying loop per sink."""
 
     def __init__(
-        self,
-        store: Store,
-        scope: Scope,
-        caller: Caller,
-        steps: Steps,
-        relay: Relay,
-        reconciler: Reconciler,
-        clock: Clock,
-        policy: Policy,
-        owner: str,
+        self, settings: Settings, store: Store, *, caller: Caller, relay: Relay, reconciler: Reconciler
     ) -> None:
         self._store = store
-        self._scope = scope
+        self._scope = settings.scope
+        self._clock = settings.clock
+        self._policy = settings.policy
         self._caller = caller
-        self._steps = steps
         self._relay = relay
         self._reconciler = reconciler
-        self._clock = clock
-        self._policy = policy
-        self._owner = owner
+        self._steps = caller.steps
+        self._owner = caller.owner
         self._bells: dict[str, asyncio.Event] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._helpers: list[asyncio.Task[None]] = []
@@ -69,7 +58,7 @@ class Worker:
         """Whether all its loops run."""
         return bool(self._loops) and not any(task.done() for task in (*self._loops, *self._helpers))
 
-    def stir(self, announced: bool, due_at: datetime | None) -> None:
+    def stir(self, *, announced: bool, due_at: datetime | None) -> None:
         """Look for work now, where there is some: for the sinks, for what is due soon.
 
         Only a hint: whatever it misses the next poll finds.
@@ -154,7 +143,7 @@ class Worker:
             except StoreUnavailable as error:
                 _log.warning("%s: the store is unavailable: %s", name, error.reason)
                 done = 0
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, the other requests go on
                 _log.exception("%s failed and goes on", name)
                 done = 0
             if not done and not self._stopping:
@@ -186,7 +175,7 @@ class Worker:
     async def _call(self, claimed: Claimed) -> None:
         try:
             await self._caller.run(claimed)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the other requests go on
             _log.exception("a call failed in a way of its own", extra={"request_id": claimed.request.id})
 
     async def _offer_some(self) -> int:

@@ -261,4 +261,5 @@ class Livelock(LeanflowError):
         super().__init__(request_id, rounds)
 
     def __str__(self) -> str:
-        return f"tick did not come to rest after {self.rounds} rounds; always due: {self.request_id or 'an announcement'}"
+        always = self.request_id or "an announcement"
+        return f"tick did not come to rest after {self.rounds} rounds; always due: {always}"
