@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from leanflow import Call, DataRequest, Handlers, LeanFlow, Policy, State, parse_webhook
-from leanflow._steps import _route
+from leanflow._step_rows import route_of
 from leanflow.errors import CallerError, LeanflowError, TemporaryError
 from leanflow.ports import HistoryEntry
 from leanflow.testing import FakeClock, travel
@@ -286,7 +286,7 @@ class World:
         """
         for raw in self.taken:
             event = parse_webhook(raw)
-            route = _route(event)
+            route = route_of(event)
             parked = await flows._store.parked(flows._scope, *route) if route else ()
             owners = await flows._store.owners(flows._scope, *route) if route else ()
             if event.inbox_key in {waiting.key for waiting in parked} and not (owners and is_settled):
