@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tests.torture import crash, sites, stop, webhooks
+from tests.torture import clocks, crash, crowd, sites, stop, webhooks
 from tests.torture.figures import Scenario
 
 __all__ = ["SCENARIOS"]
@@ -20,6 +20,12 @@ _ALL = (
     Scenario("R15", "poison", webhooks.poison, 10_000, 300),
     Scenario("R16", "unknown types", webhooks.unknown_types, 100, 20),
     Scenario("R17", "the file held by somebody else", webhooks.slow_store, 30, 6),
+    Scenario("R19", "clock jumps of an hour and of 40 days", clocks.clock_jumps, 100, 6),
+    Scenario("R20", "webhook against expiry", clocks.event_against_expiry, 2000, 40),
+    Scenario("R21", "a file opened 31 days later", clocks.long_sleep, 10_000, 100),
+    Scenario("R22", "eight processes, same requests, same events", crowd.many_processes, 500, 12),
+    Scenario("R23", "two processes, a reader, a writer that holds the file", crowd.two_processes_and_a_third, 10, 1),
+    Scenario("R24", "a frozen worker", crowd.frozen_workers, 200, 10),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _ALL})

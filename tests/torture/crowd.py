@@ -1,0 +1,139 @@
+"""R22, R23 and R24: many processes on one file, a file held by others, and a process that freezes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import time
+from collections import Counter
+
+from tests.torture.crash import under_load
+from tests.torture.drive import drive, make
+from tests.torture.figures import Run
+from tests.torture.invariants import Rows, check
+from tests.torture.lean import Sent
+from tests.torture.nursery import Child
+from tests.torture.world import World
+
+__all__ = ["frozen_workers", "many_processes", "two_processes_and_a_third"]
+
+_PROCESSES = 8
+_HELD = 5.0  # seconds that somebody else holds the file
+
+
+async def many_processes(run: Run) -> None:
+    """R22: eight processes make the same requests and get the same events at once: one effect, and never an error."""
+    processes = 3 if run.is_fast else _PROCESSES
+    async with run.world(policy={"poll": 0.2, "lease": 20.0}) as world:
+        wrong: Counter[int] = Counter()
+
+        def deliver(sent: Sent) -> None:
+            world.go(_everywhere(world, sent, processes, wrong))
+
+        world.lean.deliver = deliver
+        await asyncio.gather(*(world.start() for _ in range(processes)))
+        room = asyncio.Semaphore(8)
+        flows = (_crowd(world, room, f"{('user', 'pend', 'early')[n % 3]}-{n}", processes) for n in range(run.rounds))
+        problems = [problem for problem in await asyncio.gather(*flows) if problem]
+        problems += [f"R22: {number} copies were answered {status}" for status, number in wrong.items()]
+        problems += await world.settle(60)
+        problems += [f"R22: {world.refusals} operations were refused for now"] if world.refusals else []
+        problems += await world.close()
+        run.add(world, problems + check(world))
+    run.figure.rounds = run.rounds
+    run.figure.notes = {"processes": processes, "copies": sum(sent.oks for sent in world.lean.sent.values())}
+
+
+async def _everywhere(world: World, sent: Sent, processes: int, wrong: Counter[int]) -> None:
+    statuses = await asyncio.gather(*(world.post(sent, at=index) for index in range(processes)))
+    wrong.update(status for status in statuses if status != 200)
+
+
+async def _crowd(world: World, room: asyncio.Semaphore, name: str, processes: int) -> str | None:
+    async with room:
+        ids = set(await asyncio.gather(*(make(world, name, at=index) for index in range(processes))))
+        if len(ids) > 1:
+            return f"R22: {name} was made {len(ids)} times"
+        try:
+            state = await asyncio.wait_for(drive(world, name, at=world.dice.randrange(processes)), 60)
+        except TimeoutError:
+            return f"I7: {name} did not end within 60 s"
+    return None if state == "fetched" else f"I7: {name} ended {state}"
+
+
+async def two_processes_and_a_third(run: Run) -> None:
+    """R23: two processes work while a reader holds a snapshot and a writer holds the file for 5 s, again and again."""
+    held = 1.0 if run.is_fast else _HELD
+    async with run.world() as world:
+        await asyncio.gather(world.start(), world.start())
+        reader = sqlite3.connect(world.db, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM leanflow_requests").fetchone()
+        holding = world.go(_hold(world, run.rounds, held))
+        problems = await under_load(world, holding, at_least=20)
+        reader.execute("COMMIT")
+        reader.close()
+        problems += await world.settle()
+        problems += await world.close()
+        run.add(world, problems + check(world))
+    run.figure.rounds = run.rounds
+    run.figure.notes = {"held s": held, "requests": len(world.acknowledged), "told to try again": world.refusals}
+
+
+async def _hold(world: World, rounds: int, seconds: float) -> None:
+    for _ in range(rounds):
+        await asyncio.to_thread(_begin, str(world.db), seconds)
+        await asyncio.sleep(0.5)
+
+
+def _begin(path: str, seconds: float) -> None:
+    db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    db.execute("BEGIN IMMEDIATE")
+    time.sleep(seconds)  # in a thread
+    db.execute("ROLLBACK")
+    db.close()
+
+
+async def frozen_workers(run: Run) -> None:
+    """R24: a process freezes with calls under way; another takes over and finishes; what the first then says is refused."""
+    per_freeze = 10
+    async with run.world() as world:
+        other = await world.start()
+        freezes = -(-run.rounds // per_freeze)
+        problems: list[str] = []
+        for freeze in range(freezes):
+            frozen = await world.start()
+            problems += await _freeze(world, frozen, [f"gate-{freeze}.{n}" for n in range(per_freeze)])
+            await frozen.stop()
+        problems += await world.settle()
+        problems += await world.close()
+        problems += [] if other.ended.result() == 0 else ["R24: the other process has died"]
+        rows = Rows.read(world)
+        run.add(world, problems + check(world, expected_log="leanflow.worker: lost the lease"))
+    late = [row for entries in rows.history.values() for row in entries if row["key"].startswith("answer:") and row["declined"]]
+    run.figure.rounds = freezes * per_freeze
+    run.figure.notes = {"late answers refused": len(late)}
+    if len(late) < run.figure.rounds:
+        run.figure.violations.append(f"R24: of {run.figure.rounds} late answers {len(late)} are recorded as refused")
+
+
+async def _freeze(world: World, frozen: Child, names: list[str]) -> list[str]:
+    """Freeze a process whose calls are under way, until another has finished them; return what did not end well."""
+    making = [world.go(make(world, name)) for name in names]
+    await asyncio.gather(*(world.lean.gates[name].reached.wait() for name in names))
+    frozen.signal(signal.SIGSTOP)
+    for name in names:
+        world.lean.gates[name].opened.set()
+    problems = []
+    for name in names:
+        try:
+            state = await asyncio.wait_for(drive(world, name, at=0), 30)
+        except TimeoutError:
+            state = "nowhere within 30 s"
+        if state != "fetched":
+            problems.append(f"R24: {name} ended {state}")
+    frozen.signal(signal.SIGCONT)
+    await asyncio.gather(*making)
+    await asyncio.sleep(0.5)  # the thawed process says what it has to say
+    return problems
