@@ -18,7 +18,8 @@ import click
 
 import leanflow
 from leanflow import errors, ports
-from leanflow._flows import Health, SinkLag, Transaction
+from leanflow._transaction import Transaction
+from leanflow._upkeep import Health, SinkLag
 from leanflow.mockbank import Mockbank
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters import open_store
