@@ -148,6 +148,16 @@ WHOLE: dict[str, tuple[State, Event, dict[str, Any]]] = {
             "place_at": LATER + spread(15 * MINUTE, f"{ID}:2"),
         },
     ),
+    "a final refusal": (
+        State.awaiting_user,
+        ex.a_refusal(dirty(State.awaiting_user), "DATA_NOT_FOUND"),
+        {
+            **STILL,
+            **FREE,
+            "state": State.failed,
+            "failure": Failure(code="DATA_NOT_FOUND", message="data_not_found", http_status=200),
+        },
+    ),
     "a silence": (
         State.requested,
         ex.a_silence(dirty(State.requested), maybe_sent=False),
@@ -263,6 +273,11 @@ def test_pending_stores_its_id_probes_soon_and_gives_up_after_a_day() -> None:
     }
 
 
+def test_pending_has_nothing_for_the_link_sdk() -> None:
+    """Whatever the answer holds, there is no reconnect id while the user is not wanted."""
+    assert take(NEW, ex.a_pending(NEW, reconnect_id="odd")).reconnect_id is None
+
+
 def test_pending_without_an_id_is_not_probed() -> None:
     """Where Lean names no id there is nothing to look at: only the limit is waited for."""
     assert change(NEW, ex.a_pending(NEW, results_id=None)) == {
@@ -334,6 +349,9 @@ def test_a_get_need_not_repeat_the_ids_it_asked_for() -> None:
     demand = ex.a_reconnect(ready, results_id=None, reconnect_id=None)
     again = take(ready, demand, START + POLICY.reconnect_grace)
     assert (again.results_id, again.reconnect_id, again.round) == ("results-1", "results-1", 2)
+    refresh = example_in(State.results_ready, resource=Resource.refresh)
+    demand = ex.a_reconnect(refresh, refresh_id=None)
+    assert take(refresh, demand, START + POLICY.reconnect_grace).refresh_id == "refresh-1"
 
 
 @pytest.mark.parametrize("state", [State.requested, State.reconnected, State.results_ready])
@@ -360,6 +378,29 @@ def test_retry_after_is_kept_whatever_comes_meanwhile() -> None:
     assert take(request, Nudged(), LATER).probe_at == quiet
     assert take(request, ex.results_ready(request), LATER).probe_at == quiet
     assert take(request, ex.time_is_up(request)).place_at == request.wait_until  # a day later: long over
+
+
+def test_quiet_holds_for_every_kind_of_call() -> None:
+    """A bank that is back, a silence after it, and the look at a prompt's timeout: none comes before it is over."""
+    quiet = LATER + 12 * HOUR
+    held = take(NEW, ex.a_refusal(NEW, "DISABLED_BY_LEAN", retry_after=43_200.0), LATER)
+    assert held.quiet_until == quiet
+    assert take(held, BankReturned(), LATER).place_at == quiet
+    assert take(held, ex.a_silence(held), LATER).place_at == quiet
+    wanted = example_in(State.reconnect_required)
+    wanted = take(wanted, ex.a_refusal(wanted, "RATE_LIMIT_EXCEEDED", 429, retry_after=43_200.0), LATER)
+    assert take(wanted, Prompted(), LATER).probe_at == quiet
+    assert take(wanted, EntityProvedLive(), LATER).place_at == quiet
+    pending = example_in(State.requested)
+    end = START + DAY
+    pending = take(pending, ex.a_refusal(pending, "RATE_LIMIT_EXCEEDED", 429, retry_after=43_200.0), end)
+    assert take(pending, ex.time_is_up(pending)).place_at == end + 12 * HOUR
+
+
+def test_quiet_that_is_over_is_over() -> None:
+    """It makes no look due where none was to be."""
+    wanted = example_in(State.reconnect_required).moved({"quiet_until": START})
+    assert take(wanted, ex.a_pending(wanted), LATER).probe_at is None
 
 
 @pytest.mark.parametrize("told", [0.0, -5.0, float("nan")])
@@ -411,6 +452,41 @@ def test_quiet_at_the_end_is_quiet_for_the_last_look_too() -> None:
     wanted = example_in(State.reconnect_required, give_up_at=START + HOUR)
     told = ex.a_refusal(wanted, "RATE_LIMIT_EXCEEDED", 429, retry_after=7200.0)
     assert take(wanted, told).probe_at == START + 2 * HOUR
+
+
+def test_a_last_look_that_is_answered_is_the_last() -> None:
+    """PENDING, 404, the same demand or refused results: Lean has spoken, and nothing else is due but the end."""
+    end = START + MINUTE
+    awaiting = example_in(State.awaiting_user, give_up_at=end).moved({"wait_until": START})
+    for answer in (
+        ex.a_pending(awaiting),
+        ex.a_reconnect(awaiting),
+        ex.a_refusal(awaiting, "UNKNOWN_RESULTS_ID", 404),
+        ex.a_refusal(awaiting, "BANK_ISSUE"),
+    ):
+        assert change(awaiting, answer, end) == {"probes": 1, "probed_at": end, "probe_at": None, "wait_until": None}
+
+
+def test_a_last_look_that_is_not_answered_is_repeated() -> None:
+    """Silence and a refused call say nothing about the results; `Retry-After` counts here too."""
+    end = START + MINUTE
+    awaiting = example_in(State.awaiting_user, give_up_at=end)
+    again = {"probes": 1, "last_chances": 1, "probe_at": end + FIRST_PROBE, "wait_until": None}
+    assert change(awaiting, ex.a_silence(awaiting), end) == again
+    assert change(awaiting, ex.a_refusal(awaiting, "INTERNAL_SERVER_ERROR", 503), end) == again
+    quiet = end + HOUR
+    told = ex.a_refusal(awaiting, "RATE_LIMIT_EXCEEDED", 429, retry_after=3600.0)
+    assert change(awaiting, told, end) == {**again, "probe_at": quiet, "quiet_until": quiet}
+
+
+def test_leans_clock_may_differ_by_five_minutes() -> None:
+    """A time of Lean's that is less than five minutes before the end is the end; what is due goes on until then."""
+    end = START + HOUR
+    request = example_in(State.requested, give_up_at=end)
+    close = ex.a_pending(request, timestamp=end - 5 * MINUTE)
+    assert take(request, close, end).probed_at == end
+    far = ex.a_pending(request, timestamp=end - 5 * MINUTE - SECOND)
+    assert change(request, far, end) == {"probes": 1, "last_chances": 1, "probe_at": end + HOUR}
 
 
 def test_a_look_never_passes_the_end() -> None:
@@ -479,6 +555,9 @@ def test_refused_results_are_past() -> None:
     }
     revived = take(example_in(State.reconnect_required), EntityProvedLive())
     assert take(revived, ex.a_refusal(revived, "LEAN_ERROR")).results_id == "results-1"
+    refresh = example_in(State.results_ready, resource=Resource.refresh)
+    refused = take(refresh, ex.a_refusal(refresh, "LEAN_ERROR"))
+    assert (refused.refresh_id, refused.past_ids) == (None, ("refresh-1",))
 
 
 def test_a_silence_that_may_have_been_heard_waits_a_minute() -> None:

@@ -417,11 +417,30 @@ def test_an_overtaken_refusal_is_stale_whatever_ids_it_names() -> None:
 
 @pytest.mark.parametrize("state", [WANTED, AWAITING, RECONNECTED, READY])
 def test_an_overtaken_answer_counts_only_in_requested(state: State) -> None:
-    """Outside `requested` an older call's answer is stale, data too."""
-    request = example_in(state)
+    """Outside `requested` an older call's answer is stale, data too, even of a call after the one that brought ids."""
+    request = taken_over(example_in(state))
     newer = taken_over(request)
     assert declined(newer, ex.an_ok(request)).reason is Reason.stale
     assert take(newer, ex.an_ok(newer)).state is FETCHED
+
+
+def test_an_overtaken_call_speaks_once() -> None:
+    """When the ids that the request has are of that very call, nothing more is taken from it."""
+    old = example_request()
+    request = taken_over(take(old, ex.a_pending(old)))
+    assert declined(request, ex.an_ok(old)).reason is Reason.stale
+
+
+def test_an_overtaken_wait_without_ids_is_stale() -> None:
+    """It brings nothing that anything could be matched by."""
+    old = example_request()
+    assert declined(taken_over(old), ex.a_pending(old, results_id=None)).reason is Reason.stale
+
+
+def test_an_answer_without_a_number_is_the_present_calls() -> None:
+    """An event that the application vouches for need not know of calls."""
+    request = take(taken_over(example_request()), ex.a_pending(example_request(), call_no=None))
+    assert (request.results_id, request.ids_call_no) == ("results-1", 2)
 
 
 @pytest.mark.parametrize("state", [WANTED, AWAITING, RECONNECTED, READY])
