@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import aiosqlite
@@ -91,9 +92,26 @@ class _OwnFile(_HopConnection):
     """A connection that makes its file, if there is none, for its owner's eyes only: it will hold bank data."""
 
     def __init__(self, database: str, *args: Any, **kwargs: Any) -> None:
-        with _unopenable():
-            os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not os.path.exists(database):  # noqa: PTH110 - a plain look
+            with _unopenable():
+                _make_file(database)
         super().__init__(database, *args, **kwargs)
+
+
+def _make_file(path: str) -> None:
+    """Make an empty file with mode 0600 under this name, unless somebody else is faster.
+
+    Never by opening the name itself: closing any descriptor of a database drops every lock that this process holds on
+    it (POSIX), another process then takes the log for its own, and the file is destroyed. So it is made under another
+    name and linked.
+    """
+    descriptor, fresh = tempfile.mkstemp(prefix=".leanflow-", dir=os.path.dirname(path) or ".")  # noqa: PTH120
+    os.close(descriptor)
+    try:
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        os.unlink(fresh)  # noqa: PTH108
 
 
 @contextmanager
