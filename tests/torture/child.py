@@ -271,6 +271,15 @@ def _webhooks(flows: LeanFlow, last: int | None) -> Any:
     return handle
 
 
+def _become_next_version(statements: Sequence[str]) -> None:
+    """Be a leanflow with one migration more."""
+    from leanflow_adapters.sqlite import _connection
+
+    migrations = (*_connection.MIGRATIONS, tuple(statements))
+    _connection.MIGRATIONS = migrations
+    _connection.migrate.__defaults__ = (migrations,)
+
+
 async def _run(settings: Mapping[str, Any], tag: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -300,6 +309,8 @@ def main(settings: Mapping[str, Any], tag: str) -> None:
         format=f"%(asctime)s {tag} %(levelname)s %(name)s: %(message)s",
         force=True,
     )
+    if "next_version" in settings:
+        _become_next_version(settings["next_version"])
     asyncio.run(_run(settings, tag))
 
 

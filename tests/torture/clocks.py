@@ -13,7 +13,7 @@ from tests.torture.figures import Run
 from tests.torture.invariants import check
 from tests.torture.world import World
 
-__all__ = ["clock_jumps", "event_against_expiry", "long_sleep"]
+__all__ = ["clock_jumps", "event_against_expiry", "long_sleep", "many", "until"]
 
 _HOUR, _DAY = 3600.0, 86400.0
 _JUMPS = (_HOUR, -_HOUR, 40 * _DAY, -40 * _DAY)
@@ -21,7 +21,7 @@ _LIFE = 1.5  # seconds a reconnect id lives in the races
 _AT_ONCE = 64
 
 
-async def _many(world: World, names: Iterable[str]) -> list[str]:
+async def many(world: World, names: Iterable[str]) -> list[str]:
     """Make many requests; return their ids."""
     room = asyncio.Semaphore(_AT_ONCE)
 
@@ -32,7 +32,7 @@ async def _many(world: World, names: Iterable[str]) -> list[str]:
     return list(await asyncio.gather(*(one(name) for name in names)))
 
 
-async def _until(world: World, number: int, limit: float, *states: str) -> bool:
+async def until(world: World, number: int, limit: float, *states: str) -> bool:
     """Wait until so many requests are in these states."""
     last = time.perf_counter() + limit
     while time.perf_counter() < last:
@@ -48,9 +48,9 @@ async def clock_jumps(run: Run) -> None:
     policy = {"user_timeout": 900.0, "probes": [30.0, 60.0], "idle_probes": [_HOUR], "jitter": 0.01}
     async with run.world(policy=policy) as world:
         await world.start()
-        asked = await _many(world, (f"user-{n}" for n in range(run.rounds)))
-        waiting = await _many(world, (f"hush-{n}" for n in range(run.rounds)))
-        problems = [] if await _until(world, len(asked), 20, "reconnect_required") else ["R19: not all were asked for"]
+        asked = await many(world, (f"user-{n}" for n in range(run.rounds)))
+        waiting = await many(world, (f"hush-{n}" for n in range(run.rounds)))
+        problems = [] if await until(world, len(asked), 20, "reconnect_required") else ["R19: not all were asked for"]
         prompted = asked[::2]
         for request_id in prompted:
             await world.do("prompt", id=request_id)
@@ -63,7 +63,7 @@ async def clock_jumps(run: Run) -> None:
         for result in list(world.lean.results.values()):
             if result.entity_id.startswith("user"):
                 world.lean.reconnect(result.results_id)
-        if not await _until(world, len(asked), 20, "fetched"):
+        if not await until(world, len(asked), 20, "fetched"):
             problems.append(f"I7: after the jumps the requests are {await world.do('counts')}")
         for request_id in waiting:
             await world.do("cancel", id=request_id)
@@ -82,7 +82,7 @@ async def event_against_expiry(run: Run) -> None:
         room = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(_race(world, room, f"user-{n}") for n in range(run.rounds)))
         problems = await world.settle()
-        problems += [] if await _until(world, run.rounds, 20, "fetched", "expired") else ["I7: a race has no winner"]
+        problems += [] if await until(world, run.rounds, 20, "fetched", "expired") else ["I7: a race has no winner"]
         counts = await world.do("counts")
         problems += await world.settle()
         problems += await world.close()
@@ -113,8 +113,8 @@ async def long_sleep(run: Run) -> None:
     policy = {"place_wait": 0.0, "lease": 30.0, "idle_probes": [_HOUR], "user_timeout": 900.0}
     async with run.world(policy=policy) as world:
         child = await world.start()
-        await _many(world, (f"dumb-{n}" for n in range(run.rounds)))
-        problems = [] if await _until(world, run.rounds, 120, "reconnect_required") else ["R21: not all are waiting"]
+        await many(world, (f"dumb-{n}" for n in range(run.rounds)))
+        problems = [] if await until(world, run.rounds, 120, "reconnect_required") else ["R21: not all are waiting"]
         problems += await world.settle(60)
         await child.stop()
         await world.shift(timedelta(days=31))
@@ -125,7 +125,7 @@ async def long_sleep(run: Run) -> None:
         first = time.perf_counter() - began
         if status != 200 or first > 1.5:
             problems.append(f"R21: the first answer was {status} after {first:.2f} s")
-        problems += [] if await _until(world, run.rounds, 300, "expired") else ["R21: not all have expired"]
+        problems += [] if await until(world, run.rounds, 300, "expired") else ["R21: not all have expired"]
         sweep = time.perf_counter() - began
         problems += await world.settle(120)
         problems += await world.close()

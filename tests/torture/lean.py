@@ -38,6 +38,7 @@ __all__ = ["SECRET", "Asked", "Gate", "Lean", "Result", "Sent"]
 SECRET = "torture"
 PAGES = 2
 _PATIENCE = 40  # looks, 5 ms apart, whether an early webhook was answered before its call is
+_HANGS = 2.0  # seconds; twice what the children wait in those tests
 _SLOW = 0.6  # seconds; a lease is renewed after a third of 1.5
 
 
@@ -223,9 +224,12 @@ class Lean:
     async def _scripted(
         self, http: web.Request, entity_id: str, resource: str, results_id: str | None = None
     ) -> web.StreamResponse:
-        """Do the next thing of the script: a status, ``cut``, ``pending``, ``reconnect``, ``ready``, or (status, headers, body)."""
+        """Do the next thing of the script: ``ok``, ``cut``, ``hang``, ``pending``, ``reconnect``, or (status, headers, body)."""
         script = self.scripts.get(entity_id)
         word = script.popleft() if script else "ok"
+        if word == "hang":
+            await asyncio.sleep(_HANGS)
+            word = "ok"
         if word == "cut":
             response = web.StreamResponse(headers={"Content-Length": "1000"})
             await response.prepare(http)
@@ -236,6 +240,8 @@ class Lean:
         if word in {"pending", "reconnect"}:
             status = "PENDING" if word == "pending" else "RECONNECT_REQUIRED"
             result = self._result(entity_id, resource, status)
+            if word == "pending":
+                asyncio.get_running_loop().call_later(0.05, self.says, "results.ready", {"id": result.results_id})
             return _json(self._envelope(status, result.results_id))
         if isinstance(word, tuple):
             status, headers, body = word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tests.torture import clocks, crash, crowd, sites, stop, webhooks
+from tests.torture import clocks, crash, crowd, lost, refused, sites, stop, upgrade, webhooks
 from tests.torture.figures import Scenario
 
 __all__ = ["SCENARIOS"]
@@ -26,6 +26,12 @@ _ALL = (
     Scenario("R22", "eight processes, same requests, same events", crowd.many_processes, 500, 12),
     Scenario("R23", "two processes, a reader, a writer that holds the file", crowd.two_processes_and_a_third, 10, 1),
     Scenario("R24", "a frozen worker", crowd.frozen_workers, 200, 10),
+    Scenario("R27", "calls and fetches that fail, with kills in the waits", refused.refusals, 5, 1),
+    Scenario("R28", "every webhook lost", lost.lost_webhooks, 200, 10),
+    Scenario("R29", "the Events API again", lost.reconcile_again, 100_000, 500),
+    Scenario("R30", "the receiver down for four hours", lost.receiver_down, 500, 10),
+    Scenario("R31", "every hint lost", lost.lost_hints, 200, 10),
+    Scenario("R33", "kills in migrations; files of other versions", upgrade.upgrades, 1, 1),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _ALL})
