@@ -41,6 +41,7 @@ __all__ = [
     "a_silence",
     "accepted",
     "an_ok",
+    "changed_by",
     "entity_reconnected",
     "example_in",
     "example_request",
@@ -122,6 +123,15 @@ def take(
 ) -> DataRequest:
     """Return the request after an event, which must be accepted: see `accepted`."""
     return accepted(request, event, at, policy).request
+
+
+def changed_by(
+    request: DataRequest, event: Event, at: datetime | timedelta | None = None, policy: Policy = DEFAULT_POLICY
+) -> dict[str, Any]:
+    """Return the fields that an event changes, without the three that every event sets: see `accepted`."""
+    after, before = take(request, event, at, policy).__dict__, request.__dict__
+    common = {"version", "updated_at", "due_at"}
+    return {name: value for name, value in after.items() if value != before[name] and name not in common}
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
