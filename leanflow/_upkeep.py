@@ -21,9 +21,9 @@ class SinkLag:
     """How far one sink is behind.
 
     Attributes:
-        undelivered: rows that it has not confirmed.
-        set_aside: of those, the ones given up until `redeliver`.
-        oldest_due_at: when the oldest of the others was due.
+        undelivered: rows that wait to be confirmed.
+        set_aside: rows given up until `redeliver`.
+        oldest_due_at: when the oldest of those that wait was due.
     """
 
     undelivered: int
@@ -39,7 +39,7 @@ class Health:
         store_reachable: whether the store answers.
         worker_alive: whether this process's workers run; False with `workers=0`.
         next_due_at: the next, or oldest, due time; None: nothing waits.
-        sinks: the lag of each sink that has undelivered rows.
+        sinks: the lag of each sink.
     """
 
     store_reachable: bool
@@ -115,7 +115,7 @@ class Upkeep(Operations):
         return total
 
     async def erase(self, *, entity_id: str) -> int:
-        """Delete everything of an entity, live requests included (they are cancelled first); return how many.
+        """Delete everything of an entity, live requests included; return how many.
 
         Each request goes in one transaction and leaves a tombstone: what Lean still sends for it is answered 200 and
         not stored.

@@ -287,15 +287,15 @@ async def test_an_interrupted_opening_leaves_the_store_closed(tmp_path: Path) ->
 
 
 async def test_opening_a_file_again_drops_no_lock_of_this_process(tmp_path: Path) -> None:
-    """A second handle must not make another process believe that nobody has the file: it would remove the log in use."""
+    """A second handle must not make others believe that nobody has the file: they would remove the log in use."""
     path = tmp_path / "flows.db"
     first, second = SQLiteStore(path), SQLiteStore(path)
     await first.open()
     await second.open()
     log = path.with_name("flows.db-wal")
     before = log.stat().st_ino
-    passer_by = f"import sqlite3; db = sqlite3.connect({str(path)!r}); db.execute('SELECT * FROM leanflow_notes'); db.close()"
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", passer_by)
+    passer_by = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('PRAGMA user_version'); db.close()"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", passer_by, str(path))
     assert await child.wait() == 0
     assert log.exists()
     assert log.stat().st_ino == before

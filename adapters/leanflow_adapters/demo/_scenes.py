@@ -105,7 +105,7 @@ async def disturbed(stage: Stage) -> None:
     before = await stage.export(case)
     answers = [
         await stage.forge("entity.reconnected", {"id": entity_id, "reconnect_id": reconnect_id}),
-        await stage.forge("results.ready", {"results_id": before["request"]["results_id"]}),
+        await stage.forge("results.ready", {"id": before["request"]["results_id"]}),
     ]
     refused = answers == [401, 401] and await stage.export(case) == before
     stage.fact("forged webhooks were answered 401 and left no trace", refused)
