@@ -145,6 +145,7 @@ def _build(settings: Mapping[str, Any], tag: str, session: aiohttp.ClientSession
             base_url=settings["lean"],
             session=session,
             timeout=settings.get("call_timeout", 30.0),
+            connect_timeout=settings.get("call_timeout", 30.0) / 2,
         ),
         webhook_secrets=[settings["secret"]],
         handlers=_handlers(settings, diary),

@@ -237,7 +237,7 @@ class Lean:
             assert http.transport is not None
             http.transport.close()
             return response
-        if word in {"pending", "reconnect"}:
+        if isinstance(word, str) and word in {"pending", "reconnect"}:
             status = "PENDING" if word == "pending" else "RECONNECT_REQUIRED"
             result = self._result(entity_id, resource, status)
             if word == "pending":

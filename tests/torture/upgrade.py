@@ -80,7 +80,7 @@ async def _newer(run: Run) -> None:
             db.execute(f"PRAGMA user_version = {VERSION + 1}")
         db.close()
         before = hashlib.sha256(world.db.read_bytes()).hexdigest()
-        child = await world.start()
+        child = await world.start(may_die=True)
         problems = ["R33: it opened a newer file"] if child.port else []
         await child.ended
         if "MigrationNeeded" not in world.log.read_text():

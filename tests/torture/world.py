@@ -18,7 +18,7 @@ import attrs
 from tests.torture.lean import SECRET, Lean, Sent
 from tests.torture.nursery import Child, Nursery
 
-__all__ = ["Refused", "World"]
+__all__ = ["Refused", "Stillborn", "World"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,10 @@ class Refused(Exception):  # noqa: N818 - named for what happened
     """The engine refused what the application wants."""
 
     reason: str
+
+
+class Stillborn(Exception):  # noqa: N818
+    """A child died before it listened."""
 
 
 class World:
@@ -122,12 +126,18 @@ class World:
         fixed = {"db": str(self.db), "heard": str(self.directory / "heard.jsonl"), "lean": self.lean.url, "secret": SECRET}
         return {**fixed, **self.settings, **more}
 
-    async def start(self, *, kill_site: str | None = None, **more: Any) -> Child:
-        """Start a child; it may die before it listens."""
+    async def start(self, *, kill_site: str | None = None, may_die: bool = False, **more: Any) -> Child:
+        """Start a child.
+
+        Raises:
+            Stillborn: it died before it listened, and neither `may_die` nor was to.
+        """
         child = await self._nursery.start(self.child_settings(**more), self.log, kill_site)
         self.children.append(child)
         if kill_site is not None or "kill_after_200" in more:
             child.is_cut = True
+        elif not child.port and not may_die:
+            raise Stillborn(self.log.read_text(errors="replace").splitlines()[-1:])
         async with self._alive:
             self._alive.notify_all()
         return child
