@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,53 +10,17 @@ import pytest
 from hypothesis import given, strategies as st
 
 from leanflow._call import Call
-from leanflow.mockbank import PERMISSIONS, Exchange, Mockbank
-
-
-class Lean:
-    """A client of a Mockbank in the same process, on a time that the test sets."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.bank = Mockbank(**settings)
-        self.now = self.bank.now
-
-    def later(self, **span: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(**span)
-
-    def exchange(self, method: str, path: str, body: object = None, **query: str) -> Exchange:
-        """Send one call with ``lean-app-token``."""
-        raw = None if body is None else json.dumps(body).encode()
-        headers = {"lean-app-token": self.bank.app}
-        return self.bank.handle(Call(method=method, path=path, query=query, headers=headers, body=raw), self.now)
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        """Send one call; return HTTP status and parsed body, numbers exact."""
-        answer = self.exchange(method, path, body, **query).answer
-        assert answer is not None
-        return answer.status, json.loads(answer.body, parse_float=Decimal)
-
-    def accounts(self, entity_id: str, **query: str) -> Any:
-        """Make the usual v2 data call."""
-        return self.ask("GET", "/data/v2/accounts", entity_id=entity_id, **query)[1]
-
-    def webhooks(self, status: int | None = 200) -> list[dict[str, Any]]:
-        """Take all webhooks that are due, answering them with a status; return their bodies."""
-        taken = []
-        while due := self.bank.deliveries_due(self.now):
-            for delivery in due:
-                taken.append(json.loads(delivery.body))
-                self.bank.delivered(delivery.id, status, self.now)
-        return taken
+from leanflow.mockbank import PERMISSIONS
+from tests.support.bank import BankClient
 
 
 @pytest.fixture
-def lean() -> Lean:
+def lean() -> BankClient:
     """A client of a fresh Mockbank."""
-    return Lean()
+    return BankClient()
 
 
-def token(lean: Lean, **changes: str) -> tuple[int, Any]:
+def token(lean: BankClient, **changes: str) -> tuple[int, Any]:
     """Ask for a token with the right form, or with changes."""
     form = {
         "client_id": lean.bank.app,
@@ -72,7 +34,7 @@ def token(lean: Lean, **changes: str) -> tuple[int, Any]:
     return answer.status, json.loads(answer.body)
 
 
-def with_token(lean: Lean, text: str, path: str = "/banks/v1") -> int:
+def with_token(lean: BankClient, text: str, path: str = "/banks/v1") -> int:
     """Call with a bearer token; return the HTTP status."""
     call = Call(method="GET", path=path, headers={"Authorization": f"Bearer {text}"})
     answer = lean.bank.handle(call, lean.now).answer
@@ -80,7 +42,7 @@ def with_token(lean: Lean, text: str, path: str = "/banks/v1") -> int:
     return answer.status
 
 
-def test_a_token_opens_the_api_for_its_life(lean: Lean) -> None:
+def test_a_token_opens_the_api_for_its_life(lean: BankClient) -> None:
     """Client credentials give a bearer token of 3599 s; afterwards it is refused with 401."""
     status, said = token(lean)
     assert (status, said["scope"], said["token_type"], said["expires_in"]) == (200, "api", "Bearer", 3599)
@@ -91,7 +53,7 @@ def test_a_token_opens_the_api_for_its_life(lean: Lean) -> None:
     assert with_token(lean, said["access_token"]) == 401
 
 
-def test_wrong_credentials_get_no_token(lean: Lean) -> None:
+def test_wrong_credentials_get_no_token(lean: BankClient) -> None:
     """A wrong secret or client is 401; a wrong grant or scope 400."""
     assert token(lean, client_secret="wrong")[0] == 401
     assert token(lean, client_id="somebody")[0] == 401
@@ -100,14 +62,14 @@ def test_wrong_credentials_get_no_token(lean: Lean) -> None:
     assert token(lean, scope="customer.unknown") == (400, {"error": "invalid_scope"})
 
 
-def test_a_customers_token_does_not_open_the_api(lean: Lean) -> None:
+def test_a_customers_token_does_not_open_the_api(lean: BankClient) -> None:
     """A token of scope `customer.<id>` is for the Link SDK: the API answers 403."""
     entity = lean.bank.connect()
     said = token(lean, scope=f"customer.{lean.bank.customer_of(entity)}")[1]
     assert with_token(lean, said["access_token"]) == 403
 
 
-def test_forged_and_revoked_tokens_are_refused(lean: Lean) -> None:
+def test_forged_and_revoked_tokens_are_refused(lean: BankClient) -> None:
     """A token whose claims or seal were changed, or that was revoked, is 401."""
     good = token(lean)[1]["access_token"]
     head, claims, seal = good.split(".")
@@ -124,7 +86,7 @@ def test_forged_and_revoked_tokens_are_refused(lean: Lean) -> None:
 )
 def test_who_may_call_can_be_set(auth: str, bearer: int, app_token: int, nothing: int) -> None:
     """Bearer tokens and `lean-app-token` are switched on and off by a setting."""
-    lean = Lean(auth=auth)
+    lean = BankClient(auth=auth)
     assert with_token(lean, lean.bank.token()) == bearer
     assert lean.ask("GET", "/banks/v1")[0] == app_token
     answer = lean.bank.handle(Call(method="GET", path="/banks/v1"), lean.now).answer
@@ -134,12 +96,12 @@ def test_who_may_call_can_be_set(auth: str, bearer: int, app_token: int, nothing
 
 def test_ksa_wants_a_bearer_token() -> None:
     """In KSA `lean-app-token` alone is refused, as an integrator measured."""
-    lean = Lean(region="ksa")
+    lean = BankClient(region="ksa")
     assert lean.ask("GET", "/banks/v1")[0] == 401
     assert with_token(lean, lean.bank.token()) == 200
 
 
-def test_a_customer_is_made_once(lean: Lean) -> None:
+def test_a_customer_is_made_once(lean: BankClient) -> None:
     """A repeat is 409 without an id; the customer is found by the application's own id."""
     status, made = lean.ask("POST", "/customers/v1/", {"app_user_id": "user/17 é"})
     assert status == 200
@@ -153,7 +115,7 @@ def test_a_customer_is_made_once(lean: Lean) -> None:
     assert lean.ask("GET", "/customers/v1/app-user-id/nobody")[0] == 404
 
 
-def test_customers_are_listed_in_pages(lean: Lean) -> None:
+def test_customers_are_listed_in_pages(lean: BankClient) -> None:
     """The list pages by `page_number` and `page_size`."""
     for number in range(5):
         lean.ask("POST", "/customers/v1/", {"app_user_id": f"user-{number}"})
@@ -164,14 +126,14 @@ def test_customers_are_listed_in_pages(lean: Lean) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"app_user_id": ""}, {"app_user_id": 7}, {"app_user_id": "x" * 256}, [], "x"])
-def test_a_customer_needs_a_text_of_1_to_255(lean: Lean, body: object) -> None:
+def test_a_customer_needs_a_text_of_1_to_255(lean: BankClient, body: object) -> None:
     """Anything else is 400 in Lean's envelope."""
     status, said = lean.ask("POST", "/customers/v1/", body)
     assert status == 400
     assert said["status"] in ("INVALID_PARAMETERS", "MISSING_PARAMETERS")
 
 
-def test_a_customers_identifiers_can_be_changed(lean: Lean) -> None:
+def test_a_customers_identifiers_can_be_changed(lean: BankClient) -> None:
     """PUT replaces the government identifiers; wrong ones are refused."""
     customer = lean.bank.customer_of(lean.bank.connect())
     good = {"government_identifiers": [{"type": "EMIRATES_ID", "value": "784-1"}]}
@@ -183,7 +145,7 @@ def test_a_customers_identifiers_can_be_changed(lean: Lean) -> None:
     assert lean.ask("PUT", f"/customers/v1/{customer}/", bad)[0] == 400
 
 
-def test_entities_come_in_three_listings(lean: Lean) -> None:
+def test_entities_come_in_three_listings(lean: BankClient) -> None:
     """A customer's are a bare array, one is an object, and all are paged with a status."""
     entity = lean.bank.connect(permissions=["accounts", "balance"])
     customer = lean.bank.customer_of(entity)
@@ -202,7 +164,7 @@ def test_entities_come_in_three_listings(lean: Lean) -> None:
 
 
 @pytest.mark.parametrize("in_body", [True, False])
-def test_a_deleted_entity_is_unknown(lean: Lean, in_body: bool) -> None:
+def test_a_deleted_entity_is_unknown(lean: BankClient, in_body: bool) -> None:
     """DELETE wants a reason, in body or query; afterwards data calls answer 404, and the paged list says DELETED."""
     entity = lean.bank.connect()
     path = f"/customers/v1/{lean.bank.customer_of(entity)}/entities/{entity}"
@@ -221,7 +183,7 @@ def test_a_deleted_entity_is_unknown(lean: Lean, in_body: bool) -> None:
 @pytest.mark.parametrize(("region", "code"), [("uae", "ARE"), ("ksa", "SAU")])
 def test_banks_are_the_sandboxs(region: str, code: str) -> None:
     """The array of banks has Lean's identifiers and the required fields."""
-    lean = Lean(region=region, auth="either")
+    lean = BankClient(region=region, auth="either")
     _, banks = lean.ask("GET", "/banks/v1")
     assert [bank["identifier"] for bank in banks] == list(lean.bank.banks)
     assert {bank["country_code"] for bank in banks} == {code}
@@ -230,7 +192,7 @@ def test_banks_are_the_sandboxs(region: str, code: str) -> None:
         assert {"name", "arabic_name", "logo", "traits", "transfer_limits", "active"} <= set(bank)
 
 
-def test_link_connect_is_as_documented(lean: Lean) -> None:
+def test_link_connect_is_as_documented(lean: BankClient) -> None:
     """The call of 2020 has an object for `status`, a text for its code, and `entity_uuid`."""
     body = {"bank_id": 1, "app_user_id": "u", "username": "mockbank_user_1", "password": "mockbank_user_1",
             "permissions": ["identity", "accounts", "balance", "transactions"]}  # fmt: skip
@@ -245,7 +207,7 @@ def test_link_connect_is_as_documented(lean: Lean) -> None:
     assert lean.ask("POST", "/link/connect", {**body, "bank_id": 99})[0] == 400
 
 
-def test_unknown_paths_and_methods_get_leans_envelope(lean: Lean) -> None:
+def test_unknown_paths_and_methods_get_leans_envelope(lean: BankClient) -> None:
     """An unknown path is 404, a known one with another method 405."""
     assert lean.ask("GET", "/data/v9/accounts")[:2][1]["status"] == "INVALID_URL"
     status, said = lean.ask("DELETE", "/data/v2/accounts")
@@ -269,7 +231,7 @@ def test_unknown_paths_and_methods_get_leans_envelope(lean: Lean) -> None:
         ({"entity_id": "ENTITY", "end_date": "2031-01-01"}, 400, "INVALID_PARAMETERS"),
     ],
 )
-def test_wrong_parameters_get_leans_envelope(lean: Lean, query: dict[str, str], status: int, code: str) -> None:
+def test_wrong_parameters_get_leans_envelope(lean: BankClient, query: dict[str, str], status: int, code: str) -> None:
     """A parameter that is missing, wrong or unknown is refused in the error envelope."""
     entity = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
@@ -278,7 +240,7 @@ def test_wrong_parameters_get_leans_envelope(lean: Lean, query: dict[str, str], 
     assert {"timestamp", "message", "metadata"} <= set(said)
 
 
-def test_an_unknown_account_is_404(lean: Lean) -> None:
+def test_an_unknown_account_is_404(lean: BankClient) -> None:
     """An account of another entity is unknown to this one."""
     entity, other = lean.bank.connect("a"), lean.bank.connect("b")
     path = f"/data/v2/accounts/{lean.bank.accounts_of(other)[0]}/balances"
@@ -287,7 +249,7 @@ def test_an_unknown_account_is_404(lean: Lean) -> None:
     assert "results_id" in said
 
 
-def test_a_permission_that_was_not_granted_is_403(lean: Lean) -> None:
+def test_a_permission_that_was_not_granted_is_403(lean: BankClient) -> None:
     """Data calls need their permission; that of balances is called `balance`."""
     entity = lean.bank.connect(permissions=["accounts"])
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/balances"
@@ -361,7 +323,7 @@ JSON = st.recursive(
 )
 def test_no_call_breaks_it(method: str, path: str, query: dict[str, str], body: bytes, app: str) -> None:
     """Whatever is sent, the answer is JSON in UTF-8 with a status below 500."""
-    lean = Lean()
+    lean = BankClient()
     entity = lean.bank.connect()
 
     def named(text: str) -> str:
@@ -380,7 +342,7 @@ def test_no_call_breaks_it(method: str, path: str, query: dict[str, str], body: 
     json.loads(answer.body.decode())
 
 
-def test_half_a_surrogate_pair_is_answered(lean: Lean) -> None:
+def test_half_a_surrogate_pair_is_answered(lean: BankClient) -> None:
     """JSON can name what UTF-8 cannot write: the answer and the webhook are UTF-8 all the same."""
     status, said = lean.ask("POST", "/customers/v1/", {"app_user_id": "\ud800"})
     assert (status, said["app_user_id"]) == (200, "?")
@@ -388,6 +350,6 @@ def test_half_a_surrogate_pair_is_answered(lean: Lean) -> None:
     assert lean.webhooks()[0]["payload"]["app_user_id"] == "?"
 
 
-def test_meta_is_echoed(lean: Lean) -> None:
+def test_meta_is_echoed(lean: BankClient) -> None:
     """`meta` comes back as it was sent."""
     assert lean.accounts(lean.bank.connect(), meta='{"case":"9"}')["meta"] == {"case": "9"}

@@ -3,58 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from leanflow._call import Call
-from leanflow.mockbank import Exchange, Mockbank
-
-
-class Lean:
-    """A client of a Mockbank in the same process, on a time that the test sets."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.bank = Mockbank(**settings)
-        self.now = self.bank.now
-
-    def later(self, **span: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(**span)
-
-    def exchange(self, method: str, path: str, body: object = None, **query: str) -> Exchange:
-        """Send one call with ``lean-app-token``."""
-        raw = None if body is None else json.dumps(body).encode()
-        headers = {"lean-app-token": self.bank.app}
-        return self.bank.handle(Call(method=method, path=path, query=query, headers=headers, body=raw), self.now)
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        """Send one call; return HTTP status and parsed body, numbers exact."""
-        answer = self.exchange(method, path, body, **query).answer
-        assert answer is not None
-        return answer.status, json.loads(answer.body, parse_float=Decimal)
-
-    def accounts(self, entity_id: str, **query: str) -> Any:
-        """Make the usual v2 data call."""
-        return self.ask("GET", "/data/v2/accounts", entity_id=entity_id, **query)[1]
-
-    def webhooks(self, status: int | None = 200) -> list[dict[str, Any]]:
-        """Take all webhooks that are due, answering them with a status; return their bodies."""
-        taken = []
-        while due := self.bank.deliveries_due(self.now):
-            for delivery in due:
-                taken.append(json.loads(delivery.body))
-                self.bank.delivered(delivery.id, status, self.now)
-        return taken
+from tests.support.bank import BankClient
 
 
 @pytest.fixture
-def lean() -> Lean:
+def lean() -> BankClient:
     """A client of a fresh Mockbank."""
-    return Lean()
+    return BankClient()
 
 
 ACCOUNT_RESOURCES = {
@@ -68,7 +29,7 @@ ACCOUNT_RESOURCES = {
 }
 
 
-def everything(lean: Lean) -> list[Any]:
+def everything(lean: BankClient) -> list[Any]:
     """Return every kind of data of one fresh entity."""
     entity = lean.bank.connect()
     said = [lean.accounts(entity), lean.ask("GET", "/data/v2/identity", entity_id=entity)[1]]
@@ -84,7 +45,7 @@ def test_the_same_seed_gives_the_same_bytes(region: str) -> None:
     """Two Mockbanks of one seed, asked the same, answer the same, ids and correlation headers included."""
 
     def run(seed: int) -> list[tuple[bytes, dict[str, str]]]:
-        lean = Lean(seed=seed, region=region, auth="either")
+        lean = BankClient(seed=seed, region=region, auth="either")
         entity = lean.bank.connect()
         paths = [
             "/data/v2/accounts",
@@ -98,7 +59,7 @@ def test_the_same_seed_gives_the_same_bytes(region: str) -> None:
     assert run(7) != run(8)
 
 
-def test_transactions_cover_two_years_and_grow_with_time(lean: Lean) -> None:
+def test_transactions_cover_two_years_and_grow_with_time(lean: BankClient) -> None:
     """A current account has hundreds of transactions over two years, and new ones as days pass."""
     entity = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
@@ -112,7 +73,7 @@ def test_transactions_cover_two_years_and_grow_with_time(lean: Lean) -> None:
     assert again["page"]["total_elements"] > first["page"]["total_elements"]
 
 
-def test_pages_together_are_the_whole(lean: Lean) -> None:
+def test_pages_together_are_the_whole(lean: BankClient) -> None:
     """Paging by size gives every transaction once, newest first, and an empty page past the end."""
     entity = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
@@ -129,7 +90,7 @@ def test_pages_together_are_the_whole(lean: Lean) -> None:
     assert past["transactions"] == []
 
 
-def test_dates_bound_transactions(lean: Lean) -> None:
+def test_dates_bound_transactions(lean: BankClient) -> None:
     """`start_date` and `end_date` are days in UTC, both included."""
     entity = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
@@ -143,7 +104,7 @@ def test_dates_bound_transactions(lean: Lean) -> None:
     assert any("SALARY" in one["transaction_information"] for one in one_day["transactions"])
 
 
-def test_todays_transactions_are_there_once_they_are_booked(lean: Lean) -> None:
+def test_todays_transactions_are_there_once_they_are_booked(lean: BankClient) -> None:
     """The salary of a 25th is not there at five in the morning, and is at noon."""
     entity = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
@@ -159,7 +120,7 @@ def test_todays_transactions_are_there_once_they_are_booked(lean: Lean) -> None:
     assert salaries() == 1
 
 
-def test_balances_are_what_transactions_add_up_to(lean: Lean) -> None:
+def test_balances_are_what_transactions_add_up_to(lean: BankClient) -> None:
     """Each balance is the one before it plus the amount, to the last digit, and the newest is the account's."""
     entity = lean.bank.connect()
     for account in lean.bank.accounts_of(entity):
@@ -177,7 +138,7 @@ def test_money_has_the_digits_of_its_currency() -> None:
     """Dirhams have two digits after the point, Kuwaiti and Bahraini dinars three."""
     found: dict[str, set[int]] = {}
     for seed in range(24):
-        lean = Lean(seed=seed)
+        lean = BankClient(seed=seed)
         entity = lean.bank.connect()
         for account in lean.bank.accounts_of(entity):
             answer = lean.exchange("POST", "/data/v1/balance", {"entity_id": entity, "account_id": account}).answer
@@ -191,7 +152,7 @@ def test_money_has_the_digits_of_its_currency() -> None:
 @pytest.mark.parametrize(("region", "length"), [("uae", 23), ("ksa", 24)])
 def test_ibans_are_valid(region: str, length: int) -> None:
     """Every IBAN has its country's length and check digits (ISO 13616)."""
-    lean = Lean(region=region, auth="either")
+    lean = BankClient(region=region, auth="either")
     accounts = lean.accounts(lean.bank.connect())["data"]["accounts"]
     for account in accounts:
         iban = account["account"][0]["identification"]
@@ -208,7 +169,7 @@ def test_data_is_of_its_country_in_two_scripts(region: str, currency: str) -> No
     assert "SALARY" in said
 
 
-def test_v2_data_has_the_published_shape(lean: Lean) -> None:
+def test_v2_data_has_the_published_shape(lean: BankClient) -> None:
     """Envelope, data and items have the fields that Lean's OpenAPI requires, of the types that it names."""
     for said in everything(lean):
         assert said["status"] == "OK"
@@ -235,7 +196,7 @@ ITEM_FIELDS = {
 }
 
 
-def test_v2_items_have_the_published_fields(lean: Lean) -> None:
+def test_v2_items_have_the_published_fields(lean: BankClient) -> None:
     """Every kind of item is there for every account that has it, with its required fields."""
     seen = set()
     for said in everything(lean):
@@ -250,7 +211,7 @@ def test_v2_items_have_the_published_fields(lean: Lean) -> None:
     assert seen == set(ITEM_FIELDS)
 
 
-def test_v1_data_has_the_published_shape(lean: Lean) -> None:
+def test_v1_data_has_the_published_shape(lean: BankClient) -> None:
     """v1 answers have `payload` with the discriminator `type`, and no `data`."""
     entity = lean.bank.connect()
     body = {"entity_id": entity, "account_id": lean.bank.accounts_of(entity)[0]}
@@ -270,7 +231,7 @@ def test_v1_data_has_the_published_shape(lean: Lean) -> None:
 
 def test_a_forgotten_book_is_written_again_the_same() -> None:
     """Bank data that was dropped from memory comes back byte for byte."""
-    lean = Lean()
+    lean = BankClient()
     first = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(first)[0]}/transactions"
     before = lean.ask("GET", path, entity_id=first)[1]["data"]

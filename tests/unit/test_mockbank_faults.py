@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from leanflow._call import Call
 from leanflow.errors import InvalidRequest
 from leanflow.mockbank import COMMANDS, Exchange, Fault, Mockbank, control
-
-
-class Lean:
-    """A client of a Mockbank in the same process, on a time that the test sets."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.bank = Mockbank(**settings)
-        self.now = self.bank.now
-
-    def later(self, **span: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(**span)
-
-    def exchange(self, method: str, path: str, body: object = None, **query: str) -> Exchange:
-        """Send one call with ``lean-app-token``."""
-        raw = None if body is None else json.dumps(body).encode()
-        headers = {"lean-app-token": self.bank.app}
-        return self.bank.handle(Call(method=method, path=path, query=query, headers=headers, body=raw), self.now)
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        """Send one call; return HTTP status and parsed body, numbers exact."""
-        answer = self.exchange(method, path, body, **query).answer
-        assert answer is not None
-        return answer.status, json.loads(answer.body, parse_float=Decimal)
-
-    def accounts(self, entity_id: str, **query: str) -> Any:
-        """Make the usual v2 data call."""
-        return self.ask("GET", "/data/v2/accounts", entity_id=entity_id, **query)[1]
-
-    def webhooks(self, status: int | None = 200) -> list[dict[str, Any]]:
-        """Take all webhooks that are due, answering them with a status; return their bodies."""
-        taken = []
-        while due := self.bank.deliveries_due(self.now):
-            for delivery in due:
-                taken.append(json.loads(delivery.body))
-                self.bank.delivered(delivery.id, status, self.now)
-        return taken
+from tests.support.bank import BankClient
 
 
 @pytest.fixture
-def lean() -> Lean:
+def lean() -> BankClient:
     """A client of a fresh Mockbank."""
-    return Lean()
+    return BankClient()
 
 
 def body_of(exchange: Exchange) -> bytes:
@@ -65,7 +27,7 @@ def body_of(exchange: Exchange) -> bytes:
 
 @pytest.mark.parametrize("code", ["BANK_ISSUE", "LEAN_ERROR", "LOGGED_IN_ELSEWHERE", "SOMETHING_UNKNOWN"])
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_any_code_can_be_had(lean: Lean, api: str, code: str) -> None:
+def test_any_code_can_be_had(lean: BankClient, api: str, code: str) -> None:
     """FAILED with any granular code, under 200; in v2 without `data`."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.failed(code, "words for the user"))
@@ -79,7 +41,7 @@ def test_any_code_can_be_had(lean: Lean, api: str, code: str) -> None:
     assert said["status_detail"] == {"granular_status_code": code, "status_additional_info": "words for the user"}
 
 
-def test_faults_strike_as_often_as_asked(lean: Lean) -> None:
+def test_faults_strike_as_often_as_asked(lean: BankClient) -> None:
     """Once, n times, after some calls, or until cleared."""
     entity = lean.bank.connect()
 
@@ -99,7 +61,7 @@ def test_faults_strike_as_often_as_asked(lean: Lean) -> None:
     assert run(2) == ".."
 
 
-def test_faults_can_be_aimed(lean: Lean) -> None:
+def test_faults_can_be_aimed(lean: BankClient) -> None:
     """At an entity, a bank, a resource, a path or a kind of call; the others go through."""
     here, there = lean.bank.connect("a", bank="LEANMB1"), lean.bank.connect("b", bank="MOCK_UAE")
     for aim in ({"entity_id": here}, {"bank": "LEANMB1"}):
@@ -119,7 +81,7 @@ def test_faults_can_be_aimed(lean: Lean) -> None:
     assert lean.ask("GET", "/data/v2/identity", entity_id=here)[0] == 503
 
 
-def test_http_errors_come_in_leans_envelope(lean: Lean) -> None:
+def test_http_errors_come_in_leans_envelope(lean: BankClient) -> None:
     """Any status, with `Retry-After` if wanted, and nothing happens at Lean."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.http(429, retry_after=7))
@@ -138,7 +100,7 @@ def test_http_errors_come_in_leans_envelope(lean: Lean) -> None:
     assert lean.accounts(entity)["status"] == "TIMEOUT"
 
 
-def test_bodies_can_be_spoilt(lean: Lean) -> None:
+def test_bodies_can_be_spoilt(lean: BankClient) -> None:
     """HTML instead of JSON, half the JSON, an unknown status, fields missing, fields too many."""
     entity = lean.bank.connect()
     path = "/data/v2/accounts"
@@ -160,7 +122,7 @@ def test_bodies_can_be_spoilt(lean: Lean) -> None:
     assert lean.accounts(entity)["novelty"] == {"amount": Decimal("1.10")}
 
 
-def test_connections_can_be_cut(lean: Lean) -> None:
+def test_connections_can_be_cut(lean: BankClient) -> None:
     """`cut` loses the answer of a call that was handled, `refuse` the call itself."""
     lean.bank.fault(Fault.cut(on="customers"))
     assert lean.exchange("POST", "/customers/v1/", {"app_user_id": "u"}).answer is None
@@ -172,7 +134,7 @@ def test_connections_can_be_cut(lean: Lean) -> None:
     assert lean.exchange("GET", "/banks/v1").cut_after == 10
 
 
-def test_duplicates_come_in_two_shapes(lean: Lean) -> None:
+def test_duplicates_come_in_two_shapes(lean: BankClient) -> None:
     """429 at the top level, or FAILED with the granular code under 200."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.duplicated())
@@ -183,7 +145,7 @@ def test_duplicates_come_in_two_shapes(lean: Lean) -> None:
     assert (http, said["status_detail"]["granular_status_code"]) == (200, "DUPLICATED_REQUEST")
 
 
-def test_results_can_be_unknown_at_first(lean: Lean) -> None:
+def test_results_can_be_unknown_at_first(lean: BankClient) -> None:
     """404 for the first n GETs, then the data; a fault of the data waits until there is data."""
     entity = lean.bank.connect()
     lean.bank.expire_session(entity)
@@ -197,14 +159,14 @@ def test_results_can_be_unknown_at_first(lean: Lean) -> None:
     assert seen == ["UNKNOWN_RESULTS_ID", "UNKNOWN_RESULTS_ID", "FAILED", "OK"]
 
 
-def test_a_reconnect_can_be_demanded_of_a_live_session(lean: Lean) -> None:
+def test_a_reconnect_can_be_demanded_of_a_live_session(lean: BankClient) -> None:
     """One call wants the user though the session lives; the next does not."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.reconnect())
     assert [lean.accounts(entity)["status"] for _ in range(2)] == ["RECONNECT_REQUIRED", "OK"]
 
 
-def test_the_log_tells_how_often_lean_was_called(lean: Lean) -> None:
+def test_the_log_tells_how_often_lean_was_called(lean: BankClient) -> None:
     """Calls are counted by kind, resource, entity and method, and remembered with their outcome."""
     entity, other = lean.bank.connect("a"), lean.bank.connect("b")
     lean.accounts(entity)
@@ -229,7 +191,7 @@ def test_the_log_tells_how_often_lean_was_called(lean: Lean) -> None:
 
 def test_the_log_is_bounded_and_its_counts_go_on() -> None:
     """Only the last calls are kept; all are counted."""
-    lean = Lean(log_size=5)
+    lean = BankClient(log_size=5)
     for _ in range(20):
         lean.ask("GET", "/banks/v1")
     assert len(lean.bank.log.calls) == 5
@@ -269,7 +231,7 @@ def test_secrets_stay_out_of_texts() -> None:
     assert "s3cret" not in repr(bank) + repr(bank.settings) + json.dumps(bank.state())
 
 
-def test_every_control_command_speaks_json(lean: Lean) -> None:
+def test_every_control_command_speaks_json(lean: BankClient) -> None:
     """All commands work with plausible arguments, and what they answer is JSON."""
     bank = lean.bank
     entity = control(bank, "connect", {"app_user_id": "u", "username": "mockbank_user_3"}, lean.now)["entity_id"]
@@ -320,7 +282,7 @@ def test_every_control_command_speaks_json(lean: Lean) -> None:
         ("switch_bank", {"bank": "LEANMB1", "active_data": "yes"}),
     ],
 )
-def test_wrong_control_commands_are_refused(lean: Lean, command: str, args: dict[str, Any]) -> None:
+def test_wrong_control_commands_are_refused(lean: BankClient, command: str, args: dict[str, Any]) -> None:
     """An unknown command or a wrong argument is InvalidRequest, never another error."""
     with pytest.raises(InvalidRequest):
         control(lean.bank, command, args, lean.now)
@@ -331,7 +293,7 @@ def test_wrong_control_commands_are_refused(lean: Lean, command: str, args: dict
     ["consent_expired", "cut", "duplicated", "extra", "failed", "html", "http", "missing", "partial_refresh", "pending",
      "reconnect", "refuse", "slow", "status", "truncated", "unknown_results"],
 )  # fmt: skip
-def test_every_fault_can_be_armed_by_json(lean: Lean, effect: str) -> None:
+def test_every_fault_can_be_armed_by_json(lean: BankClient, effect: str) -> None:
     """Each effect has a command by its name."""
     needs = {"slow": {"seconds": 3}}.get(effect, {})
     control(lean.bank, "fault", {"effect": effect, **needs}, lean.now)

@@ -4,64 +4,26 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from leanflow._call import Call
-from leanflow.mockbank import Exchange, Fault, Mockbank
-
-
-class Lean:
-    """A client of a Mockbank in the same process, on a time that the test sets."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.bank = Mockbank(**settings)
-        self.now = self.bank.now
-
-    def later(self, **span: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(**span)
-
-    def exchange(self, method: str, path: str, body: object = None, **query: str) -> Exchange:
-        """Send one call with ``lean-app-token``."""
-        raw = None if body is None else json.dumps(body).encode()
-        headers = {"lean-app-token": self.bank.app}
-        return self.bank.handle(Call(method=method, path=path, query=query, headers=headers, body=raw), self.now)
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        """Send one call; return HTTP status and parsed body, numbers exact."""
-        answer = self.exchange(method, path, body, **query).answer
-        assert answer is not None
-        return answer.status, json.loads(answer.body, parse_float=Decimal)
-
-    def accounts(self, entity_id: str, **query: str) -> Any:
-        """Make the usual v2 data call."""
-        return self.ask("GET", "/data/v2/accounts", entity_id=entity_id, **query)[1]
-
-    def webhooks(self, status: int | None = 200) -> list[dict[str, Any]]:
-        """Take all webhooks that are due, answering them with a status; return their bodies."""
-        taken = []
-        while due := self.bank.deliveries_due(self.now):
-            for delivery in due:
-                taken.append(json.loads(delivery.body))
-                self.bank.delivered(delivery.id, status, self.now)
-        return taken
+from leanflow.mockbank import Fault
+from tests.support.bank import BankClient
 
 
 @pytest.fixture
-def lean() -> Lean:
+def lean() -> BankClient:
     """A client of a fresh Mockbank."""
-    return Lean()
+    return BankClient()
 
 
-def otp(lean: Lean, reconnect_id: str, code: str = "1111") -> Any:
+def otp(lean: BankClient, reconnect_id: str, code: str = "1111") -> Any:
     """Let the user type."""
     return lean.bank.submit_otp(reconnect_id, code, lean.now)
 
 
-def results(lean: Lean, results_id: str, **query: str) -> tuple[int, Any]:
+def results(lean: BankClient, results_id: str, **query: str) -> tuple[int, Any]:
     """GET v2 results."""
     return lean.ask("GET", f"/data/v2/results/{results_id}", **query)
 
@@ -72,7 +34,7 @@ def results(lean: Lean, results_id: str, **query: str) -> tuple[int, Any]:
 @pytest.mark.parametrize("status", [202, 200])
 def test_async_is_pending_then_ready(status: int) -> None:
     """`async=true` answers PENDING with an id; two seconds later `results.ready` names it and the data is there."""
-    lean = Lean(pending_status=status)
+    lean = BankClient(pending_status=status)
     entity = lean.bank.connect()
     lean.webhooks()
     http, said = lean.ask("GET", "/data/v2/accounts", entity_id=entity, **{"async": "true"})
@@ -86,7 +48,7 @@ def test_async_is_pending_then_ready(status: int) -> None:
     assert (http, data["status"], data["results_id"], data["type"]) == (200, "OK", said["results_id"], "accounts")
 
 
-def test_async_works_in_v1(lean: Lean) -> None:
+def test_async_works_in_v1(lean: BankClient) -> None:
     """v1 takes `async` in the body and gives `payload` in the results, at each of their addresses."""
     entity = lean.bank.connect()
     http, said = lean.ask("POST", "/data/v1/accounts", {"entity_id": entity, "async": True})
@@ -97,7 +59,7 @@ def test_async_works_in_v1(lean: Lean) -> None:
         assert (data["status"], data["payload"]["type"]) == ("OK", "accounts")
 
 
-def test_pending_can_go_by_polls(lean: Lean) -> None:
+def test_pending_can_go_by_polls(lean: BankClient) -> None:
     """PENDING after n polls is ready with the next GET."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.pending(polls=2))
@@ -105,7 +67,7 @@ def test_pending_can_go_by_polls(lean: Lean) -> None:
     assert [results(lean, asked)[1]["status"] for _ in range(3)] == ["PENDING", "PENDING", "OK"]
 
 
-def test_pending_can_be_held(lean: Lean) -> None:
+def test_pending_can_be_held(lean: BankClient) -> None:
     """PENDING without a time waits until it is released."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.pending(after=None))
@@ -116,7 +78,7 @@ def test_pending_can_be_held(lean: Lean) -> None:
     assert results(lean, asked)[1]["status"] == "OK"
 
 
-def test_a_slow_bank_falls_back_to_pending(lean: Lean) -> None:
+def test_a_slow_bank_falls_back_to_pending(lean: BankClient) -> None:
     """A call past 50 s answers PENDING at 50 s; a quicker one is only late."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.slow(80))
@@ -136,7 +98,7 @@ def test_a_slow_bank_falls_back_to_pending(lean: Lean) -> None:
 
 def test_an_identical_pending_call_can_be_refused() -> None:
     """With the setting, the same call while one is PENDING is DUPLICATED_REQUEST; another call is not."""
-    lean = Lean(duplicates_refused=True)
+    lean = BankClient(duplicates_refused=True)
     entity = lean.bank.connect()
     lean.accounts(entity, **{"async": "true"})
     assert lean.accounts(entity)["status_detail"]["granular_status_code"] == "DUPLICATED_REQUEST"
@@ -148,7 +110,7 @@ def test_an_identical_pending_call_can_be_refused() -> None:
 # --- reconnects
 
 
-def test_a_reconnect_in_v2_goes_by_the_results_id(lean: Lean) -> None:
+def test_a_reconnect_in_v2_goes_by_the_results_id(lean: BankClient) -> None:
     """An expired session answers RECONNECT_REQUIRED under 200; the OTP brings both webhooks, and then the data."""
     entity = lean.bank.connect()
     lean.webhooks()
@@ -169,7 +131,7 @@ def test_a_reconnect_in_v2_goes_by_the_results_id(lean: Lean) -> None:
     assert lean.accounts(entity)["status"] == "OK"
 
 
-def test_a_reconnect_in_v1_has_an_id_of_its_own(lean: Lean) -> None:
+def test_a_reconnect_in_v1_has_an_id_of_its_own(lean: BankClient) -> None:
     """v1 gives `payload.reconnect_id`, which is not the results id; each webhook names its own."""
     entity = lean.bank.connect()
     lean.webhooks()
@@ -187,7 +149,7 @@ def test_a_reconnect_in_v1_has_an_id_of_its_own(lean: Lean) -> None:
     assert lean.ask("GET", f"/v1/results/{said['results_id']}")[1]["payload"]["accounts"]
 
 
-def test_inactivity_deauthenticates_users_with_an_otp(lean: Lean) -> None:
+def test_inactivity_deauthenticates_users_with_an_otp(lean: BankClient) -> None:
     """Ten minutes after the last successful call the bank wants the user again; each success counts anew."""
     entity = lean.bank.connect(username="mockbank_user_3")
     for _ in range(3):
@@ -210,13 +172,13 @@ def test_inactivity_deauthenticates_users_with_an_otp(lean: Lean) -> None:
 )
 def test_whom_inactivity_deauthenticates_can_be_set(whom: str, plain: str, with_otp: str) -> None:
     """Lean's older page says every user, the newer one those with OTP."""
-    lean = Lean(deauthenticates=whom)
+    lean = BankClient(deauthenticates=whom)
     entities = [lean.bank.connect(username=name) for name in ("mockbank_user_1", "mockbank_user_3")]
     lean.later(minutes=10)
     assert [lean.accounts(entity)["status"] for entity in entities] == [plain, with_otp]
 
 
-def test_wrong_otps_are_counted(lean: Lean) -> None:
+def test_wrong_otps_are_counted(lean: BankClient) -> None:
     """Two wrong codes stay in the flow, the third ends it without a webhook; the id lives on for another attempt."""
     entity = lean.bank.connect()
     lean.webhooks()
@@ -232,7 +194,7 @@ def test_wrong_otps_are_counted(lean: Lean) -> None:
     assert otp(lean, asked).payload()["status"] == "SUCCESS"
 
 
-def test_the_sdk_is_told_neither_reconnect_id_nor_entity(lean: Lean) -> None:
+def test_the_sdk_is_told_neither_reconnect_id_nor_entity(lean: BankClient) -> None:
     """The callback's payload has status, finer status, message and bank."""
     entity = lean.bank.connect()
     lean.bank.expire_session(entity)
@@ -245,7 +207,7 @@ def test_the_sdk_is_told_neither_reconnect_id_nor_entity(lean: Lean) -> None:
     assert asked not in json.dumps([told, closed])
 
 
-def test_a_second_reconnect_of_the_same_id_is_told_so(lean: Lean) -> None:
+def test_a_second_reconnect_of_the_same_id_is_told_so(lean: BankClient) -> None:
     """Once reconnected, the id does nothing more, and no webhook is sent twice."""
     entity = lean.bank.connect()
     lean.bank.expire_session(entity)
@@ -259,7 +221,7 @@ def test_a_second_reconnect_of_the_same_id_is_told_so(lean: Lean) -> None:
 @pytest.mark.parametrize("days", [30, 7])
 def test_a_reconnect_id_dies_of_age(days: int) -> None:
     """After its life a reconnect id is unknown, to the user and to the results; a new call gives a new one."""
-    lean = Lean(reconnect_ttl=timedelta(days=days))
+    lean = BankClient(reconnect_ttl=timedelta(days=days))
     entity = lean.bank.connect()
     lean.bank.expire_session(entity)
     asked = lean.accounts(entity)["results_id"]
@@ -276,7 +238,7 @@ def test_a_reconnect_id_dies_of_age(days: int) -> None:
 @pytest.mark.parametrize(("together", "other"), [(False, "RECONNECT_REQUIRED"), (True, "OK")])
 def test_siblings_keep_their_own_ids(together: bool, other: str) -> None:
     """One OTP readies the result that it names, and by a setting the entity's other ones; new calls go through."""
-    lean = Lean(siblings_become_ready=together)
+    lean = BankClient(siblings_become_ready=together)
     entity = lean.bank.connect()
     lean.bank.expire_session(entity)
     first, second = (lean.accounts(entity)["results_id"] for _ in range(2))
@@ -288,7 +250,7 @@ def test_siblings_keep_their_own_ids(together: bool, other: str) -> None:
 
 def test_results_can_be_late_after_a_reconnect() -> None:
     """With a delay, the results are PENDING between the two webhooks."""
-    lean = Lean(results_delay=timedelta(seconds=30))
+    lean = BankClient(results_delay=timedelta(seconds=30))
     entity = lean.bank.connect()
     lean.webhooks()
     lean.bank.expire_session(entity)
@@ -302,7 +264,7 @@ def test_results_can_be_late_after_a_reconnect() -> None:
 
 @pytest.mark.parametrize("new_ids", [False, True])
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_results_can_want_the_user_again(lean: Lean, api: str, new_ids: bool) -> None:
+def test_results_can_want_the_user_again(lean: BankClient, api: str, new_ids: bool) -> None:
     """A second round: v2 repeats the id or gives a new one, v1 has a new reconnect id in any case."""
     entity = lean.bank.connect()
     lean.bank.expire_session(entity)
@@ -326,7 +288,7 @@ def test_results_can_want_the_user_again(lean: Lean, api: str, new_ids: bool) ->
     assert lean.ask("GET", f"/data/{api}/results/{again['results_id']}")[1]["status"] == "OK"
 
 
-def test_results_come_in_pages(lean: Lean) -> None:
+def test_results_come_in_pages(lean: BankClient) -> None:
     """Results page as the call itself would, and show the data as of when they became ready."""
     entity = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
@@ -341,7 +303,7 @@ def test_results_come_in_pages(lean: Lean) -> None:
     assert min(one["booking_date_time"] for one in pages[-1]["transactions"]) >= "2025-01-01"
 
 
-def test_unknown_results_are_404(lean: Lean) -> None:
+def test_unknown_results_are_404(lean: BankClient) -> None:
     """An id that Lean never gave is UNKNOWN_RESULTS_ID; one that is no UUID is a wrong parameter."""
     assert results(lean, "7d0b6f0a-0000-4000-8000-000000000000")[1]["status"] == "UNKNOWN_RESULTS_ID"
     assert results(lean, "x")[1]["status"] == "INVALID_PARAMETERS"
@@ -350,7 +312,7 @@ def test_unknown_results_are_404(lean: Lean) -> None:
 # --- refreshes
 
 
-def refresh(lean: Lean, entity: str) -> tuple[int, Any]:
+def refresh(lean: BankClient, entity: str) -> tuple[int, Any]:
     """POST a refresh."""
     return lean.ask("POST", "/data/v2/refreshes", {"entity_id": entity})
 
@@ -358,7 +320,7 @@ def refresh(lean: Lean, entity: str) -> tuple[int, Any]:
 @pytest.mark.parametrize("word", ["FINISHED", "OK"])
 def test_a_refresh_goes_from_pending_to_finished(word: str) -> None:
     """A refresh answers OK with an id, tells its steps by webhook and ends FINISHED with every part OK."""
-    lean = Lean(refresh_done=word)
+    lean = BankClient(refresh_done=word)
     entity = lean.bank.connect()
     lean.webhooks()
     http, said = refresh(lean, entity)
@@ -384,7 +346,7 @@ def test_a_refresh_goes_from_pending_to_finished(word: str) -> None:
     assert listed["page"]["total_elements"] == 1
 
 
-def test_refreshes_are_limited(lean: Lean) -> None:
+def test_refreshes_are_limited(lean: BankClient) -> None:
     """One at a time (429 DUPLICATED_REQUEST), ten minutes apart, two a day (429 RATE_LIMIT_EXCEEDED)."""
     entity = lean.bank.connect()
 
@@ -404,7 +366,7 @@ def test_refreshes_are_limited(lean: Lean) -> None:
     assert again() == (200, "OK")
 
 
-def test_a_refresh_can_want_the_user(lean: Lean) -> None:
+def test_a_refresh_can_want_the_user(lean: BankClient) -> None:
     """RECONNECT_REQUIRED names one id twice; the OTP starts the refresh, and no `results.ready` comes."""
     entity = lean.bank.connect()
     lean.webhooks()
@@ -420,7 +382,7 @@ def test_a_refresh_can_want_the_user(lean: Lean) -> None:
     assert lean.ask("GET", f"/data/v2/refreshes/{said['refresh_id']}")[1]["status"] == "FINISHED"
 
 
-def test_a_finished_refresh_can_have_failed_parts(lean: Lean) -> None:
+def test_a_finished_refresh_can_have_failed_parts(lean: BankClient) -> None:
     """FINISHED does not say that every part is there."""
     entity = lean.bank.connect()
     lean.bank.fault(Fault.partial_refresh("identity", "transactions"))
@@ -434,7 +396,7 @@ def test_a_finished_refresh_can_have_failed_parts(lean: Lean) -> None:
 
 def test_a_new_entity_can_refresh_itself() -> None:
     """With the setting, `entity.created` is followed within seconds by the burst of its first refresh."""
-    lean = Lean(refresh_on_connect=True)
+    lean = BankClient(refresh_on_connect=True)
     entity = lean.bank.connect()
     lean.later(seconds=8)
     assert [one["type"] for one in lean.webhooks()] == ["entity.created"] + ["entity.data.refresh.updated"] * 3
@@ -450,7 +412,7 @@ def test_a_new_entity_can_refresh_itself() -> None:
 )
 def test_a_revoked_consent_is_told_in_three_shapes(shape: str, http: int, status: str) -> None:
     """Revocation emits `entity.updated`; data calls and refreshes are refused until the user connects again."""
-    lean = Lean(consent_shape=shape)
+    lean = BankClient(consent_shape=shape)
     entity = lean.bank.connect()
     lean.webhooks()
     lean.bank.revoke_consent(entity)
@@ -467,7 +429,7 @@ def test_a_revoked_consent_is_told_in_three_shapes(shape: str, http: int, status
 
 def test_a_consent_ends_of_age() -> None:
     """Past its `expiration_date_time` a consent no longer holds, though its status lags."""
-    lean = Lean(consent_life=timedelta(hours=24))
+    lean = BankClient(consent_life=timedelta(hours=24))
     entity = lean.bank.connect()
     lean.later(hours=24)
     assert lean.accounts(entity)["status"] == "CONSENT_EXPIRED"
@@ -478,7 +440,7 @@ def test_a_consent_ends_of_age() -> None:
     assert consent["expiration_date_time"].startswith("2026-01-02")
 
 
-def test_a_bank_can_be_switched_off(lean: Lean) -> None:
+def test_a_bank_can_be_switched_off(lean: BankClient) -> None:
     """A bank that Lean disabled fails its own entities' calls, and each switch is announced."""
     here, there = lean.bank.connect("a", bank="LEANMB1"), lean.bank.connect("b", bank="MOCK_UAE")
     lean.webhooks()
@@ -495,7 +457,7 @@ def test_a_bank_can_be_switched_off(lean: Lean) -> None:
     assert [(t["active"]["data"], t["enabled"]["data"]) for t in told] == [(False, True), (True, False), (True, True)]
 
 
-def test_a_locked_user_fails_every_data_call(lean: Lean) -> None:
+def test_a_locked_user_fails_every_data_call(lean: BankClient) -> None:
     """EU_ACCOUNT_LOCKED comes under 200, with words for the user."""
     said = lean.accounts(lean.bank.connect(username="mockbank_user_5"))
     assert said["status"] == "FAILED"
@@ -503,7 +465,7 @@ def test_a_locked_user_fails_every_data_call(lean: Lean) -> None:
     assert said["status_detail"]["status_additional_info"]
 
 
-def test_time_that_stands_still_or_goes_back_undoes_nothing(lean: Lean) -> None:
+def test_time_that_stands_still_or_goes_back_undoes_nothing(lean: BankClient) -> None:
     """What became ready stays ready when a caller's clock is behind."""
     entity = lean.bank.connect()
     asked = lean.accounts(entity, **{"async": "true"})["results_id"]

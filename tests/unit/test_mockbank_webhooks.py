@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from leanflow._call import Call
 from leanflow._lean.signature import verify
 from leanflow._lean.webhooks import parse_webhook
 from leanflow.errors import InvalidRequest
@@ -21,53 +19,17 @@ from leanflow.events import (
     ResultsReady,
     WebhookEvent,
 )
-from leanflow.mockbank import Delivery, Disturbance, Exchange, Mockbank
-
-
-class Lean:
-    """A client of a Mockbank in the same process, on a time that the test sets."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.bank = Mockbank(**settings)
-        self.now = self.bank.now
-
-    def later(self, **span: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(**span)
-
-    def exchange(self, method: str, path: str, body: object = None, **query: str) -> Exchange:
-        """Send one call with ``lean-app-token``."""
-        raw = None if body is None else json.dumps(body).encode()
-        headers = {"lean-app-token": self.bank.app}
-        return self.bank.handle(Call(method=method, path=path, query=query, headers=headers, body=raw), self.now)
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        """Send one call; return HTTP status and parsed body, numbers exact."""
-        answer = self.exchange(method, path, body, **query).answer
-        assert answer is not None
-        return answer.status, json.loads(answer.body, parse_float=Decimal)
-
-    def accounts(self, entity_id: str, **query: str) -> Any:
-        """Make the usual v2 data call."""
-        return self.ask("GET", "/data/v2/accounts", entity_id=entity_id, **query)[1]
-
-    def webhooks(self, status: int | None = 200) -> list[dict[str, Any]]:
-        """Take all webhooks that are due, answering them with a status; return their bodies."""
-        taken = []
-        while due := self.bank.deliveries_due(self.now):
-            for delivery in due:
-                taken.append(json.loads(delivery.body))
-                self.bank.delivered(delivery.id, status, self.now)
-        return taken
+from leanflow.mockbank import Delivery, Disturbance
+from tests.support.bank import BankClient
 
 
 @pytest.fixture
-def lean() -> Lean:
+def lean() -> BankClient:
     """A client of a fresh Mockbank."""
-    return Lean()
+    return BankClient()
 
 
-def reconnect(lean: Lean) -> tuple[str, str]:
+def reconnect(lean: BankClient) -> tuple[str, str]:
     """Let a fresh entity be reconnected; return entity and reconnect id. Two webhooks wait afterwards."""
     entity = lean.bank.connect()
     lean.webhooks()
@@ -76,7 +38,7 @@ def reconnect(lean: Lean) -> tuple[str, str]:
     return entity, str(asked)
 
 
-def due(lean: Lean, status: int | None = 200, *, early: bool = False) -> list[Delivery]:
+def due(lean: BankClient, status: int | None = 200, *, early: bool = False) -> list[Delivery]:
     """Take what is due, answering with a status."""
     taken = lean.bank.deliveries_due(lean.now, early=early)
     for delivery in taken:
@@ -84,17 +46,17 @@ def due(lean: Lean, status: int | None = 200, *, early: bool = False) -> list[De
     return taken
 
 
-def signed(lean: Lean, delivery: Delivery) -> bool:
+def signed(lean: BankClient, delivery: Delivery) -> bool:
     """Return whether the signature is good."""
     return verify(delivery.body, delivery.headers.get("lean-signature"), lean.bank.webhook_secret)
 
 
-def events(lean: Lean, **query: str) -> Any:
+def events(lean: BankClient, **query: str) -> Any:
     """GET the Events API."""
     return lean.ask("GET", "/events/v1", **{"page": "0", "size": "100", **query})[1]
 
 
-def test_webhooks_are_signed_and_have_the_published_envelope(lean: Lean) -> None:
+def test_webhooks_are_signed_and_have_the_published_envelope(lean: BankClient) -> None:
     """type, payload, message, timestamp, event_id; HMAC-SHA512 of the raw body under the webhook secret."""
     entity = lean.bank.connect("user-9")
     [delivery] = due(lean)
@@ -109,7 +71,7 @@ def test_webhooks_are_signed_and_have_the_published_envelope(lean: Lean) -> None
 
 
 @pytest.mark.parametrize("answer", [None, 500, 401, 201, 204, 302])
-def test_only_exactly_200_is_success(lean: Lean, answer: int | None) -> None:
+def test_only_exactly_200_is_success(lean: BankClient, answer: int | None) -> None:
     """Anything else is sent again 1, 2, 5, 10, 60, 180 minutes after the first attempt, the same bytes, then never."""
     lean.bank.connect()
     began = lean.now
@@ -125,7 +87,7 @@ def test_only_exactly_200_is_success(lean: Lean, answer: int | None) -> None:
     assert len({(one.id, one.body, one.headers["lean-signature"]) for one in sent}) == 1
 
 
-def test_a_success_ends_the_retries(lean: Lean) -> None:
+def test_a_success_ends_the_retries(lean: BankClient) -> None:
     """After a 200 nothing more is sent."""
     lean.bank.connect()
     due(lean, 503)
@@ -138,7 +100,7 @@ def test_a_success_ends_the_retries(lean: Lean) -> None:
     assert lean.bank.log.delivered(status=503) == 1
 
 
-def test_a_delivery_is_offered_once_until_it_is_answered(lean: Lean) -> None:
+def test_a_delivery_is_offered_once_until_it_is_answered(lean: BankClient) -> None:
     """Two senders never hold one delivery."""
     lean.bank.connect()
     [delivery] = lean.bank.deliveries_due(lean.now)
@@ -149,7 +111,7 @@ def test_a_delivery_is_offered_once_until_it_is_answered(lean: Lean) -> None:
     assert len(lean.bank.deliveries_due(lean.now)) == 1
 
 
-def test_only_subscribed_types_are_sent(lean: Lean) -> None:
+def test_only_subscribed_types_are_sent(lean: BankClient) -> None:
     """Without a subscription nothing is sent, and the Events API has nothing of it."""
     lean.bank.subscribe(["results.ready"])
     _, asked = reconnect(lean)
@@ -164,7 +126,7 @@ def test_only_subscribed_types_are_sent(lean: Lean) -> None:
 # --- the adversary
 
 
-def test_webhooks_can_be_duplicated(lean: Lean) -> None:
+def test_webhooks_can_be_duplicated(lean: BankClient) -> None:
     """Copies have the same bytes and are settled one by one."""
     lean.bank.disturb(Disturbance(copies=2))
     lean.bank.connect()
@@ -175,7 +137,7 @@ def test_webhooks_can_be_duplicated(lean: Lean) -> None:
     assert len(events(lean)["data"]) == 1
 
 
-def test_webhooks_can_be_reversed(lean: Lean) -> None:
+def test_webhooks_can_be_reversed(lean: BankClient) -> None:
     """`results.ready` before `entity.reconnected`."""
     _, asked = reconnect(lean)
     lean.bank.disturb(Disturbance(reverse=True))
@@ -183,7 +145,7 @@ def test_webhooks_can_be_reversed(lean: Lean) -> None:
     assert [one["type"] for one in lean.webhooks()] == ["results.ready", "entity.reconnected"]
 
 
-def test_webhooks_can_be_delayed(lean: Lean) -> None:
+def test_webhooks_can_be_delayed(lean: BankClient) -> None:
     """A delayed one keeps the timestamp of its event; the Events API has it from its first attempt on."""
     _, asked = reconnect(lean)
     lean.bank.disturb(Disturbance(types="entity.reconnected", delay=timedelta(minutes=3)))
@@ -198,7 +160,7 @@ def test_webhooks_can_be_delayed(lean: Lean) -> None:
     assert datetime.fromisoformat(entry["timestamp"]) == lean.now
 
 
-def test_webhooks_can_be_dropped(lean: Lean) -> None:
+def test_webhooks_can_be_dropped(lean: BankClient) -> None:
     """A dropped one is never sent, and the Events API has it all the same."""
     _, asked = reconnect(lean)
     lean.bank.disturb(Disturbance(types=["results.ready"], drop=True, times=1))
@@ -212,7 +174,7 @@ def test_webhooks_can_be_dropped(lean: Lean) -> None:
     assert [one["event_id"] for one in lean.webhooks()] == [entry["event_id"]]
 
 
-def test_webhooks_can_be_forged(lean: Lean) -> None:
+def test_webhooks_can_be_forged(lean: BankClient) -> None:
     """A forgery comes first, with an id of its own and a wrong signature; it is neither retried nor remembered."""
     lean.bank.disturb(Disturbance(forgeries=1))
     lean.bank.connect()
@@ -224,7 +186,7 @@ def test_webhooks_can_be_forged(lean: Lean) -> None:
     assert [one["event_id"] for one in events(lean)["data"]] == [genuine.event_id]
 
 
-def test_webhooks_can_be_signed_wrongly_or_not_at_all(lean: Lean) -> None:
+def test_webhooks_can_be_signed_wrongly_or_not_at_all(lean: BankClient) -> None:
     """A genuine one with a wrong signature is retried like any other."""
     lean.bank.disturb(Disturbance(wrong_signature=True, times=1))
     lean.bank.connect("a")
@@ -237,19 +199,19 @@ def test_webhooks_can_be_signed_wrongly_or_not_at_all(lean: Lean) -> None:
     assert len(due(lean)) == 2
 
 
-def test_webhooks_can_lack_event_id_and_timestamp(lean: Lean) -> None:
+def test_webhooks_can_lack_event_id_and_timestamp(lean: BankClient) -> None:
     """As in Lean's guides; the Events API names the event nevertheless."""
     lean.bank.disturb(Disturbance(without_event_id=True, without_timestamp=True))
     lean.bank.connect()
     [body] = lean.webhooks()
     assert set(body) == {"type", "payload", "message"}
     assert events(lean)["data"][0]["event_id"]
-    old = Lean(webhook_event_ids=False)
+    old = BankClient(webhook_event_ids=False)
     old.bank.connect()
     assert "event_id" not in old.webhooks()[0]
 
 
-def test_webhooks_can_have_nanoseconds_and_stale_ids(lean: Lean) -> None:
+def test_webhooks_can_have_nanoseconds_and_stale_ids(lean: BankClient) -> None:
     """Nine fractional digits; and a payload with a member replaced."""
     _, asked = reconnect(lean)
     lean.bank.disturb(Disturbance(types="entity.reconnected", nanoseconds=True, replace={"reconnect_id": "stale"}))
@@ -259,11 +221,11 @@ def test_webhooks_can_have_nanoseconds_and_stale_ids(lean: Lean) -> None:
     assert len(stale["timestamp"].partition(".")[2]) == 10
 
 
-def test_webhooks_can_come_before_the_answer(lean: Lean) -> None:
+def test_webhooks_can_come_before_the_answer(lean: BankClient) -> None:
     """An early one is handed out as such while its call is still unanswered."""
     entity = lean.bank.connect()
     lean.webhooks()
-    quick = Lean(async_delay=timedelta())
+    quick = BankClient(async_delay=timedelta())
     entity = quick.bank.connect()
     quick.webhooks()
     quick.bank.disturb(Disturbance(types="results.ready", early=True))
@@ -277,7 +239,7 @@ def test_webhooks_can_come_before_the_answer(lean: Lean) -> None:
     assert due(lean, early=True) == []
 
 
-def test_disturbances_join_and_can_be_calmed(lean: Lean) -> None:
+def test_disturbances_join_and_can_be_calmed(lean: BankClient) -> None:
     """Several strike one webhook together; `times` and `skip` count per webhook."""
     lean.bank.disturb(Disturbance(copies=1, times=1))
     lean.bank.disturb(Disturbance(copies=1, skip=1))
@@ -292,7 +254,7 @@ def test_disturbances_join_and_can_be_calmed(lean: Lean) -> None:
     assert len(due(lean)) == 1
 
 
-def test_any_webhook_can_be_emitted(lean: Lean) -> None:
+def test_any_webhook_can_be_emitted(lean: BankClient) -> None:
     """Unknown types too."""
     event_id = lean.bank.emit("moon.risen", {"id": "1"}, "The moon rose.")
     [body] = lean.webhooks()
@@ -309,7 +271,7 @@ def test_wrong_disturbances_are_refused(wrong: dict[str, int]) -> None:
 # --- the Events API
 
 
-def test_the_events_api_has_pages_and_filters(lean: Lean) -> None:
+def test_the_events_api_has_pages_and_filters(lean: BankClient) -> None:
     """Newest first, in pages, by time and by type; `page` and `size` are required."""
     for number in range(5):
         lean.bank.connect(f"u{number}", now=lean.now)
@@ -331,7 +293,7 @@ def test_the_events_api_has_pages_and_filters(lean: Lean) -> None:
 
 def test_the_events_api_can_list_oldest_first() -> None:
     """Lean does not document the order: both can be had."""
-    lean = Lean(events_newest_first=False)
+    lean = BankClient(events_newest_first=False)
     for number in range(3):
         lean.bank.connect(f"u{number}", now=lean.now)
         lean.later(hours=1)
@@ -340,7 +302,7 @@ def test_the_events_api_can_list_oldest_first() -> None:
     assert len(times) == 3
 
 
-def test_the_events_api_tells_the_time_of_the_first_attempt(lean: Lean) -> None:
+def test_the_events_api_tells_the_time_of_the_first_attempt(lean: BankClient) -> None:
     """Not that of the event, nor that of a retry."""
     lean.bank.connect()
     told = lean.now
@@ -353,7 +315,7 @@ def test_the_events_api_tells_the_time_of_the_first_attempt(lean: Lean) -> None:
     assert [datetime.fromisoformat(one["timestamp"]) for one in events(lean)["data"]] == [first]
 
 
-def test_events_are_forgotten_after_ninety_days(lean: Lean) -> None:
+def test_events_are_forgotten_after_ninety_days(lean: BankClient) -> None:
     """On the ninetieth day an event is still there; a moment later it is gone."""
     lean.bank.connect()
     lean.webhooks()
@@ -363,7 +325,7 @@ def test_events_are_forgotten_after_ninety_days(lean: Lean) -> None:
     assert events(lean)["data"] == []
 
 
-def test_an_events_api_entry_is_the_webhook(lean: Lean) -> None:
+def test_an_events_api_entry_is_the_webhook(lean: BankClient) -> None:
     """Payload, type, message and id are those of the webhook."""
     lean.bank.connect()
     [body] = lean.webhooks()
@@ -371,7 +333,7 @@ def test_an_events_api_entry_is_the_webhook(lean: Lean) -> None:
     assert entry == body
 
 
-def test_leanflow_reads_every_webhook_that_mockbank_sends(lean: Lean) -> None:
+def test_leanflow_reads_every_webhook_that_mockbank_sends(lean: BankClient) -> None:
     """What is emitted here is what `parse_webhook` takes for the event that it is."""
     entity, asked = reconnect(lean)
     lean.bank.submit_otp(asked, "1111")
