@@ -163,7 +163,7 @@ def test_ibans_are_valid(region: str, length: int) -> None:
 @pytest.mark.parametrize(("region", "currency"), [("uae", "AED"), ("ksa", "SAR")])
 def test_data_is_of_its_country_in_two_scripts(region: str, currency: str) -> None:
     """Currencies are the region's; names and descriptions come in Arabic and in English."""
-    said = json.dumps(everything(Lean(region=region, auth="either")), ensure_ascii=False, default=str)
+    said = json.dumps(everything(BankClient(region=region, auth="either")), ensure_ascii=False, default=str)
     assert f'"{currency}"' in said
     assert any("\u0600" <= c <= "\u06ff" for c in said)
     assert "SALARY" in said
