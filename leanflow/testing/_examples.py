@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from leanflow._due import Action
-from leanflow._effects import Accepted
+from leanflow._effects import Accepted, Declined
 from leanflow._machine import DEFAULT_POLICY, decide
 from leanflow._policy import Policy
 from leanflow._request import DataRequest, Resource, State
@@ -42,6 +42,7 @@ __all__ = [
     "accepted",
     "an_ok",
     "changed_by",
+    "declined",
     "entity_reconnected",
     "example_in",
     "example_request",
@@ -115,6 +116,22 @@ def accepted(
         event = event.stamped(moment or START)
     decision = decide(request, event, policy)
     assert isinstance(decision, Accepted), f"{event.tag} in {request.state} was declined: {decision}"
+    return decision
+
+
+def declined(
+    request: DataRequest, event: Event, at: datetime | timedelta | None = None, policy: Policy = DEFAULT_POLICY
+) -> Declined:
+    """Return the decision on an event, which must be Declined; the arguments are those of `accepted`.
+
+    Raises:
+        AssertionError: the event was accepted; says where it led.
+    """
+    moment = START + at if isinstance(at, timedelta) else at
+    if moment is not None or event.at is None:
+        event = event.stamped(moment or START)
+    decision = decide(request, event, policy)
+    assert isinstance(decision, Declined), f"{event.tag} in {request.state} was accepted: {decision}"
     return decision
 
 
