@@ -296,7 +296,7 @@ async def _run(settings: Mapping[str, Any], tag: str) -> None:
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-            words = {"tag": tag, "ready": runner.addresses[0][1]}
+            words = {"tag": tag, "ready": runner.addresses[0][1], "process": os.getpid()}
             os.write(1, json.dumps(words).encode() + b"\n")
             await stop.wait()
             await runner.cleanup()

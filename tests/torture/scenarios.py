@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tests.torture import clocks, crash, crowd, lost, refused, sites, stop, upgrade, webhooks
+from tests.torture import clocks, crash, crowd, durable, hostile, lost, refused, sites, stop, upgrade, webhooks
 from tests.torture.figures import Scenario
 
 __all__ = ["SCENARIOS"]
@@ -14,9 +14,11 @@ _ALL = (
     Scenario("R1", "SIGKILL 0-1.2 ms after an event", crash.random_kills, 500, 50),
     Scenario("R2", "SIGKILL at each named commit point", sites.kills_at_sites, 10, 2),
     Scenario("R3", "kills during recovery, two processes recover", crash.kills_during_recovery, 200, 4),
+    Scenario("R4", "on disk before the 200, by strace", durable.commits_before_answers, 10_000, 200),
     Scenario("R5", "SIGTERM under load", stop.stops_under_load, 100, 4),
     Scenario("R7", "duplicates, up to 100 at once", webhooks.duplicates, 300, 12),
     Scenario("R9", "webhooks before their request is known, no timers", webhooks.early, 1000, 30),
+    Scenario("R14", "senders of 100 MB, and nonsense", hostile.hostile_senders, 1000, 20),
     Scenario("R15", "poison", webhooks.poison, 10_000, 300),
     Scenario("R16", "unknown types", webhooks.unknown_types, 100, 20),
     Scenario("R17", "the file held by somebody else", webhooks.slow_store, 30, 6),

@@ -1,0 +1,158 @@
+"""R4: no 200 leaves before the write that it stands for is on disk, as strace sees it.
+
+A kill cannot show this: the page cache outlives the process. The system calls can. A webhook's inbox key is plain text
+in the page of the log that has it, so the first write with that text is the webhook's commit, and between it and the
+200 on the webhook's own connection the log must have been synced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tests.torture.figures import Run
+from tests.torture.lean import Sent
+from tests.torture.nursery import Child
+from tests.torture.world import World
+
+__all__ = ["Verdict", "commits_before_answers", "cannot_trace", "judge"]
+
+_CALLS = "fdatasync,fsync,pwrite64,write,sendto,writev,sendmsg,recvfrom"
+_AT_ONCE = 16
+_LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(\(| resumed>)(.*)$", re.DOTALL)
+_FD = re.compile(r"^(\d+<[^>]*>)")
+_EVENT = re.compile(r'event_id\\": \\"([0-9a-f-]{36})')
+_KEY = re.compile(r"event:([0-9a-f-]{36})")
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@attrs.frozen
+class Verdict:
+    """What a trace shows.
+
+    Attributes:
+        answered: webhooks that were answered 200.
+        too_soon: those whose commit was not synced by then.
+        syncs: of the log.
+    """
+
+    answered: int
+    too_soon: tuple[str, ...]
+    syncs: int
+
+
+def cannot_trace() -> str | None:
+    """Return why strace cannot be used here, or None."""
+    if shutil.which("strace") is None:
+        return "strace is not installed"
+    tried = subprocess.run(["strace", "-f", "-o", os.devnull, "true"], capture_output=True, check=False)
+    return None if tried.returncode == 0 else "strace may not trace here"
+
+
+async def commits_before_answers(run: Run) -> None:
+    """R4: `rounds` webhooks, 16 at a time, under strace."""
+    problem = cannot_trace()
+    if problem is not None:
+        run.figure.skipped = problem
+        return
+    verdict = await traced(run, "FULL")
+    run.figure.rounds = verdict.answered
+    run.figure.notes = {"syncs of the log": verdict.syncs}
+    run.figure.violations += [f"R4: the 200 for {event_id} left before its commit was synced" for event_id in verdict.too_soon]
+    if verdict.answered < run.rounds:
+        run.figure.violations.append(f"R4: only {verdict.answered} of {run.rounds} answers are in the trace")
+
+
+async def traced(run: Run, synchronous: str) -> Verdict:
+    """Send webhooks to a child under strace; return what its system calls show."""
+    async with run.world(synchronous.lower(), synchronous=synchronous) as world:
+        trace = world.directory / "strace.log"
+        process, child = await _start(world, trace)
+        room = asyncio.Semaphore(_AT_ONCE)
+        sent = [world.lean.says("entity.created", {"id": f"somebody-{n}"}, deliver=False) for n in range(run.rounds)]
+        await asyncio.gather(*(_post(world, room, each) for each in sent))
+        child.signal(signal.SIGTERM)
+        await process.wait()
+        child.ended.set_result(0)
+        with trace.open(errors="replace") as lines:
+            return judge(lines)
+
+
+async def _post(world: World, room: asyncio.Semaphore, sent: Sent) -> None:
+    async with room:
+        while await world.post(sent) != 200:
+            await asyncio.sleep(0.01)
+
+
+async def _start(world: World, trace: Path) -> tuple[asyncio.subprocess.Process, Child]:
+    path = os.pathsep.join([str(_ROOT), str(_ROOT / "adapters"), *(entry for entry in sys.path if entry)])
+    settings = json.dumps(world.child_settings())
+    with world.log.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *("strace", "-f", "-qq", "-y", "-s", "6000", "-e", f"trace={_CALLS}", "-e", "signal=none", "-o", str(trace)),
+            *(sys.executable, "-m", "tests.torture.child", settings),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    assert process.stdout is not None
+    said: dict[str, Any] = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+    child = Child("alone", said["process"], said["ready"])
+    world.children.append(child)
+    return process, child
+
+
+def judge(lines: Iterable[str]) -> Verdict:
+    """Return what a trace shows: a line each, in the order in which strace saw them."""
+    written: dict[str, int] = {}
+    began: dict[str, int] = {}
+    synced: list[tuple[int, int]] = []
+    asked: dict[str, list[str]] = defaultdict(list)
+    answered: list[tuple[str, bool]] = []
+    for number, line in enumerate(lines):
+        parts = _LINE.match(line)
+        if parts is None:
+            continue
+        thread, call, opens, rest = parts.groups()
+        is_unfinished = rest.rstrip().endswith("<unfinished ...>")
+        if call in {"fdatasync", "fsync"}:
+            if opens == "(" and "-wal>" in rest:
+                began[thread] = number
+            if not is_unfinished and thread in began:
+                synced.append((began.pop(thread), number))
+        elif call == "pwrite64" and "-wal>" in rest:
+            for event_id in _KEY.findall(rest):
+                written.setdefault(event_id, number)
+        elif call == "recvfrom":
+            _note_asked(thread, opens, rest, asked)
+        elif call in {"sendto", "write", "sendmsg", "writev"} and '"HTTP/1.1 200' in rest:
+            descriptor = _FD.match(rest)
+            waiting = asked[descriptor.group(1)] if descriptor else []
+            if waiting:
+                event_id = waiting.pop(0)
+                first = written.get(event_id)
+                is_safe = first is not None and any(start > first for start, _ in reversed(synced[-50:]))
+                answered.append((event_id, is_safe))
+    too_soon = tuple(event_id for event_id, is_safe in answered if not is_safe)
+    return Verdict(len(answered), too_soon, len(synced))
+
+
+def _note_asked(thread: str, opens: str, rest: str, asked: dict[str, list[str]]) -> None:
+    """Note which webhook came on which connection; a call that was interrupted shows its bytes where it resumes."""
+    descriptor = _FD.match(rest)
+    if opens == "(" and descriptor is not None:
+        asked[f"last {thread}"] = [descriptor.group(1)]
+    name = asked.get(f"last {thread}", [""])[0]
+    asked[name].extend(_EVENT.findall(rest))
