@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from aiohttp import web
@@ -13,6 +14,8 @@ from leanflow._call import Reply
 __all__ = ["MAX_BODY", "Receiver", "add_webhook", "webhook_handler"]
 
 MAX_BODY = 262_144  # bytes: Lean's webhooks have at most a few kB, its largest documented ones included
+_SMALL = 16_384  # bytes: what is longer is not Lean's as a rule, and waits for one of the places for large bodies
+_LARGE_AT_ONCE = 16  # bodies; so many times `MAX_BODY` is all the memory that a flood of them can take here
 _BODY_SECONDS = 5.0  # for the body to arrive: half of the 10 s in which Lean wants its 200 (Lean docs, Webhooks)
 
 
@@ -29,20 +32,24 @@ def webhook_handler(
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Return an aiohttp handler for Lean's webhooks.
 
+    A flood of large bodies is read a few at a time. What aiohttp buffers for each connection beside that is said by
+    ``read_bufsize`` of its runner: 16 kB are enough for webhooks, its own default is 256.
+
     Args:
         flows: takes them.
         max_body: bytes; a longer body is answered 413 without being read to its end.
         body_timeout: seconds for the body to arrive, else 408.
     """
+    room = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             async with asyncio.timeout(body_timeout):
-                raw = await _read(request, max_body)
+                raw = await _read(request, max_body, room)
         except TimeoutError:
             return _refuse(408)
         except (web.RequestPayloadError, OSError):  # cut off, or not decompressible
-            return _refuse(400)
+            return await _cut_off(request)
         if raw is None:
             return _refuse(413)
         reply = await flows.receive(_headers(request), raw)
@@ -63,16 +70,26 @@ def add_webhook(
     app.router.add_post(path, webhook_handler(flows, max_body=max_body, body_timeout=body_timeout))
 
 
-async def _read(request: web.Request, limit: int) -> bytes | None:
+async def _read(request: web.Request, limit: int, room: asyncio.Semaphore) -> bytes | None:
     """Return the raw body, or None as soon as it is longer than `limit` bytes."""
     if (request.content_length or 0) > limit:
         return None
     body = bytearray()
+    if await _gather(request, body, min(limit, _SMALL)):
+        return bytes(body)
+    async with room:
+        return bytes(body) if await _gather(request, body, limit) else None
+
+
+async def _gather(request: web.Request, body: bytearray, limit: int) -> bool:
+    """Read into `body`; return False as soon as it is longer than `limit` bytes."""
+    if len(body) > limit:
+        return False
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > limit:
-            return None
-    return bytes(body)
+            return False
+    return True
 
 
 def _headers(request: web.Request) -> dict[str, str]:
@@ -88,4 +105,14 @@ def _refuse(status: int) -> web.StreamResponse:
     """Answer and close: what is left of the body is not worth reading."""
     response = web.Response(status=status)
     response.force_close()
+    return response
+
+
+async def _cut_off(request: web.Request) -> web.StreamResponse:
+    """Answer 400 and close at once: aiohttp would read on to the end, and log the fault that it meets again."""
+    response = _refuse(400)
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write_eof()
+    request.protocol.force_close()
     return response
