@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -281,6 +282,15 @@ def _become_next_version(statements: Sequence[str]) -> None:
     _connection.migrate.__defaults__ = (migrations,)
 
 
+def _listener() -> socket.socket:
+    """Return a listening socket whose connections bring little at a time: asyncio takes in all that is there, to 256 KiB."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+    listener.bind(("127.0.0.1", 0))
+    return listener
+
+
 async def _run(settings: Mapping[str, Any], tag: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -293,9 +303,10 @@ async def _run(settings: Mapping[str, Any], tag: str) -> None:
             app = web.Application()
             app.router.add_post("/webhook", _webhooks(flows, settings.get("kill_after_200")))
             app.router.add_post("/do", Door(flows, clock).answer)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+            # aiohttp buffers up to twice this for each connection, 512 KiB unless told otherwise; webhooks are a few kB.
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, read_bufsize=8_192)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+            await web.SockSite(runner, _listener(), backlog=4096).start()
             words = {"tag": tag, "ready": runner.addresses[0][1], "process": os.getpid()}
             os.write(1, json.dumps(words).encode() + b"\n")
             await stop.wait()
