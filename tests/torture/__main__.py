@@ -56,7 +56,9 @@ def main() -> int:
         for name in asked.names or SCENARIOS:
             scenario = SCENARIOS[name]
             rounds = asked.rounds or (scenario.fast if asked.fast else scenario.rounds)
-            figure = asyncio.run(play(scenario, seed, rounds, (asked.keep or Path(scratch)) / f"seed{seed}", is_fast=asked.fast))
+            figure = asyncio.run(
+                play(scenario, seed, rounds, (asked.keep or Path(scratch)) / f"seed{seed}", is_fast=asked.fast)
+            )
             seen[name] = scenario, figure
             print(table({name: seen[name]}).splitlines()[-1], flush=True)
             for violation in figure.violations[:_TOLD]:

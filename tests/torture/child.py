@@ -1,4 +1,4 @@
-"""The engine's process: LeanFlow on a file, a webhook endpoint, and a door for the parent, who plays the application."""
+"""The engine's process: LeanFlow on a file, a webhook endpoint, and a door for the parent, who is the application."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class DiaryBus:
 
 def _policy(seconds: Mapping[str, Any]) -> Policy:
     fields: dict[str, Any] = {}
-    whole = {field.name for field in attrs.fields(Policy) if field.type in ("int", "bool")}
+    whole = {field.name for field in attrs.fields(Policy) if str(field.type) in {"int", "bool"}}
     for name, value in seconds.items():
         if value is None or name in whole:
             fields[name] = value
@@ -168,7 +168,7 @@ class Door:
         self._clock = clock
 
     async def answer(self, http: web.Request) -> web.Response:
-        """Do one thing and answer with JSON; a fault is a status: the caller's 409, a temporary one 503, a timeout 408."""
+        """Do one thing and answer with JSON; a fault is a status: the caller's 409, a temporary 503, a timeout 408."""
         words = await http.json()
         work = getattr(self, "do_" + words.pop("op"))
         try:
@@ -276,14 +276,15 @@ def _webhooks(flows: LeanFlow, last: int | None) -> Any:
 def _become_next_version(statements: Sequence[str]) -> None:
     """Be a leanflow with one migration more."""
     from leanflow_adapters.sqlite import _connection
+    from leanflow_adapters.sqlite.migrations import MIGRATIONS
 
-    migrations = (*_connection.MIGRATIONS, tuple(statements))
-    _connection.MIGRATIONS = migrations
+    migrations = (*MIGRATIONS, tuple(statements))
+    vars(_connection)["MIGRATIONS"] = migrations
     _connection.migrate.__defaults__ = (migrations,)
 
 
 def _listener() -> socket.socket:
-    """Return a listening socket whose connections bring little at a time: asyncio takes in all that is there, to 256 KiB."""
+    """Return a listening socket whose connections bring little at a time: asyncio takes in all there is, to 256 KiB."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
@@ -295,15 +296,13 @@ async def _run(settings: Mapping[str, Any], tag: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     clock = ShiftedClock(settings.get("offset", 0.0))
-    async with aiohttp.ClientSession(
-        headers={"x-child": tag}, connector=aiohttp.TCPConnector(limit=0)
-    ) as session:
+    async with aiohttp.ClientSession(headers={"x-child": tag}, connector=aiohttp.TCPConnector(limit=0)) as session:
         flows = _build(settings, tag, session, clock)
         async with flows:
             app = web.Application()
             app.router.add_post("/webhook", _webhooks(flows, settings.get("kill_after_200")))
             app.router.add_post("/do", Door(flows, clock).answer)
-            # aiohttp buffers up to twice this for each connection, 512 KiB unless told otherwise; webhooks are a few kB.
+            # aiohttp buffers up to twice this for each connection, 512 KiB unless told otherwise; webhooks have a few.
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, read_bufsize=8_192)
             await runner.setup()
             await web.SockSite(runner, _listener(), backlog=4096).start()

@@ -44,7 +44,7 @@ async def until(world: World, number: int, limit: float, *states: str) -> bool:
 
 
 async def clock_jumps(run: Run) -> None:
-    """R19: the engine's clock jumps by an hour and by 40 days, to and fro, while Lean's goes on: nothing ends by that."""
+    """R19: the engine's clock jumps by an hour and by 40 days, to and fro, and Lean's goes on: nothing ends by that."""
     policy = {"user_timeout": 900.0, "probes": [30.0, 60.0], "idle_probes": [_HOUR], "jitter": 0.01}
     async with run.world(policy=policy) as world:
         await world.start()
@@ -132,5 +132,3 @@ async def long_sleep(run: Run) -> None:
         run.add(world, problems + check(world))
     run.figure.rounds = run.rounds
     run.figure.notes = {"first 200 s": first, "all expired s": sweep}
-
-

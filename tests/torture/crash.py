@@ -120,7 +120,9 @@ async def _nothing_left(world: World) -> list[str]:
     child = await world.start()
     await asyncio.sleep(0.3)  # several polls
     await child.stop()
-    changed = [line for line in difflib.unified_diff(before, _dump(world), lineterm="", n=0) if line[3:] and line[:2] != "@@"]
+    changed = [
+        line for line in difflib.unified_diff(before, _dump(world), lineterm="", n=0) if line[3:] and line[:2] != "@@"
+    ]
     return [f"R3: a recovery with nothing to recover changed rows: {changed[:6]}"] if changed else []
 
 

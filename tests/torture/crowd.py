@@ -29,7 +29,7 @@ async def many_processes(run: Run) -> None:
         wrong: Counter[int] = Counter()
 
         def deliver(sent: Sent) -> None:
-            world.go(_everywhere(world, sent, processes, wrong))
+            _ = world.go(_everywhere(world, sent, processes, wrong))
 
         world.lean.deliver = deliver
         await asyncio.gather(*(world.start() for _ in range(processes)))
@@ -96,7 +96,7 @@ def _begin(path: str, seconds: float) -> None:
 
 
 async def frozen_workers(run: Run) -> None:
-    """R24: a process freezes with calls under way; another takes over and finishes; what the first then says is refused."""
+    """R24: a process freezes with calls under way; another takes over and finishes; what the first says is refused."""
     per_freeze = 10
     async with run.world() as world:
         other = await world.start()
@@ -111,7 +111,12 @@ async def frozen_workers(run: Run) -> None:
         problems += [] if other.ended.result() == 0 else ["R24: the other process has died"]
         rows = Rows.read(world)
         run.add(world, problems + check(world, expected_log="leanflow.worker: lost the lease"))
-    late = [row for entries in rows.history.values() for row in entries if row["key"].startswith("answer:") and row["declined"]]
+    late = [
+        row
+        for entries in rows.history.values()
+        for row in entries
+        if row["key"].startswith("answer:") and row["declined"]
+    ]
     run.figure.rounds = freezes * per_freeze
     run.figure.notes = {"late answers refused": len(late)}
     if len(late) < run.figure.rounds:

@@ -27,7 +27,7 @@ from tests.torture.lean import Sent
 from tests.torture.nursery import Child
 from tests.torture.world import World
 
-__all__ = ["Verdict", "commits_before_answers", "cannot_trace", "judge"]
+__all__ = ["Verdict", "cannot_trace", "commits_before_answers", "judge"]
 
 _CALLS = "fdatasync,fsync,pwrite64,write,sendto,writev,sendmsg,recvfrom"
 _AT_ONCE = 16
@@ -35,6 +35,7 @@ _LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(\(| resumed>)(.*)$", re.DOTALL)
 _FD = re.compile(r"^(\d+<[^>]*>)")
 _EVENT = re.compile(r'event_id\\": \\"([0-9a-f-]{36})')
 _KEY = re.compile(r"event:([0-9a-f-]{36})")
+_WAL = "-wal>"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -70,7 +71,9 @@ async def commits_before_answers(run: Run) -> None:
     verdict = await traced(run, "FULL")
     run.figure.rounds = verdict.answered
     run.figure.notes = {"syncs of the log": verdict.syncs}
-    run.figure.violations += [f"R4: the 200 for {event_id} left before its commit was synced" for event_id in verdict.too_soon]
+    run.figure.violations += [
+        f"R4: the 200 for {event_id} left before its commit was synced" for event_id in verdict.too_soon
+    ]
     if verdict.answered < run.rounds:
         run.figure.violations.append(f"R4: only {verdict.answered} of {run.rounds} answers are in the trace")
 
@@ -92,8 +95,7 @@ async def traced(run: Run, synchronous: str) -> Verdict:
 
 async def _post(world: World, room: asyncio.Semaphore, sent: Sent) -> None:
     async with room:
-        while await world.post(sent) != 200:
-            await asyncio.sleep(0.01)
+        await world.insist(sent)
 
 
 async def _start(world: World, trace: Path) -> tuple[asyncio.subprocess.Process, Child]:
@@ -101,7 +103,20 @@ async def _start(world: World, trace: Path) -> tuple[asyncio.subprocess.Process,
     settings = json.dumps(world.child_settings())
     with world.log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *("strace", "-f", "-qq", "-y", "-s", "6000", "-e", f"trace={_CALLS}", "-e", "signal=none", "-o", str(trace)),
+            *(
+                "strace",
+                "-f",
+                "-qq",
+                "-y",
+                "-s",
+                "6000",
+                "-e",
+                f"trace={_CALLS}",
+                "-e",
+                "signal=none",
+                "-o",
+                str(trace),
+            ),
             *(sys.executable, "-m", "tests.torture.child", settings),
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
@@ -117,8 +132,7 @@ async def _start(world: World, trace: Path) -> tuple[asyncio.subprocess.Process,
 def judge(lines: Iterable[str]) -> Verdict:
     """Return what a trace shows: a line each, in the order in which strace saw them."""
     written: dict[str, int] = {}
-    began: dict[str, int] = {}
-    synced: list[tuple[int, int]] = []
+    log = _Log()
     asked: dict[str, list[str]] = defaultdict(list)
     answered: list[tuple[str, bool]] = []
     for number, line in enumerate(lines):
@@ -126,27 +140,42 @@ def judge(lines: Iterable[str]) -> Verdict:
         if parts is None:
             continue
         thread, call, opens, rest = parts.groups()
-        is_unfinished = rest.rstrip().endswith("<unfinished ...>")
         if call in {"fdatasync", "fsync"}:
-            if opens == "(" and "-wal>" in rest:
-                began[thread] = number
-            if not is_unfinished and thread in began:
-                synced.append((began.pop(thread), number))
-        elif call == "pwrite64" and "-wal>" in rest:
+            log.note(number, thread, rest, begins=opens == "(")
+        elif call == "pwrite64" and _WAL in rest:
             for event_id in _KEY.findall(rest):
                 written.setdefault(event_id, number)
         elif call == "recvfrom":
             _note_asked(thread, opens, rest, asked)
-        elif call in {"sendto", "write", "sendmsg", "writev"} and '"HTTP/1.1 200' in rest:
+        elif '"HTTP/1.1 200' in rest:
             descriptor = _FD.match(rest)
             waiting = asked[descriptor.group(1)] if descriptor else []
             if waiting:
                 event_id = waiting.pop(0)
-                first = written.get(event_id)
-                is_safe = first is not None and any(start > first for start, _ in reversed(synced[-50:]))
-                answered.append((event_id, is_safe))
+                answered.append((event_id, log.was_synced_after(written.get(event_id))))
     too_soon = tuple(event_id for event_id, is_safe in answered if not is_safe)
-    return Verdict(len(answered), too_soon, len(synced))
+    return Verdict(len(answered), too_soon, log.syncs)
+
+
+@attrs.define
+class _Log:
+    """When the write-ahead log was synced: the last sync that is over, by the line in which it began."""
+
+    syncs: int = 0
+    last: int = -1
+    began: dict[str, int] = attrs.field(factory=dict)
+
+    def note(self, number: int, thread: str, rest: str, *, begins: bool) -> None:
+        """Note a line of a sync: it begins one, ends one, or both."""
+        if begins and _WAL in rest:
+            self.began[thread] = number
+        if not rest.rstrip().endswith("<unfinished ...>") and thread in self.began:
+            self.last = max(self.last, self.began.pop(thread))
+            self.syncs += 1
+
+    def was_synced_after(self, written: int | None) -> bool:
+        """Return whether a sync that is over began after that line."""
+        return written is not None and self.last > written
 
 
 def _note_asked(thread: str, opens: str, rest: str, asked: dict[str, list[str]]) -> None:

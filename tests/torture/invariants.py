@@ -124,7 +124,7 @@ def _may_be_gone(world: World, sent: Sent) -> bool:
 
 def _gone(world: World) -> set[str]:
     """Return the entities whose requests were erased or purged."""
-    return {key.split("/")[0] for key, id in world.acknowledged.items() if id in world.erased | world.purged}
+    return {key.split("/")[0] for key, one in world.acknowledged.items() if one in world.erased | world.purged}
 
 
 def _events(rows: Rows) -> Iterator[str]:
@@ -154,8 +154,9 @@ def _calls(world: World, rows: Rows) -> Iterator[str]:
             answers[name] += sum(entry["key"].startswith("answer:") for entry in entries)
     for name, number in calls.items():
         unrecorded = number - answers[name]
-        if name[0] not in gone and unrecorded > len(by[name] & cut) and not name[0].startswith("script"):
-            yield f"I6: {name} was called {number} times, {answers[name]} answers are recorded, {len(by[name] & cut)} cut off"
+        faults = len(by[name] & cut)
+        if name[0] not in gone and unrecorded > faults and not name[0].startswith("script"):
+            yield f"I6: {name} was called {number} times, {answers[name]} answers are recorded, {faults} cut off"
 
 
 @attrs.frozen
@@ -218,7 +219,11 @@ def _event(entry: Mapping[str, Any]) -> Event:
 
 def _differs(entry: Mapping[str, Any], decision: Accepted | Declined) -> str | None:
     if isinstance(decision, Declined):
-        return None if entry["declined"] == str(decision) else f"{entry['tag']} is recorded as accepted, replayed {decision}"
+        return (
+            None
+            if entry["declined"] == str(decision)
+            else f"{entry['tag']} is recorded as accepted, replayed {decision}"
+        )
     if entry["declined"] is not None:
         return f"{entry['tag']} is recorded as declined ({entry['declined']}), replayed accepted"
     if decision.request.state.value != entry["to_state"] or decision.trigger != entry["trigger"]:

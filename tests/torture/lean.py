@@ -224,7 +224,7 @@ class Lean:
     async def _scripted(
         self, http: web.Request, entity_id: str, resource: str, results_id: str | None = None
     ) -> web.StreamResponse:
-        """Do the next thing of the script: ``ok``, ``cut``, ``hang``, ``pending``, ``reconnect``, or (status, headers, body)."""
+        """Do what comes next: ``ok``, ``cut``, ``hang``, ``pending``, ``reconnect``, or (status, headers, body)."""
         script = self.scripts.get(entity_id)
         word = script.popleft() if script else "ok"
         if word == "hang":

@@ -107,7 +107,9 @@ async def receiver_down(run: Run) -> None:
         child = await world.start()
         world.drops_webhooks = True
         ids = await many(world, (f"{('user', 'hush')[n % 2]}-{n}" for n in range(run.rounds)))
-        problems = [] if await until(world, -(-run.rounds // 2), 20, "reconnect_required") else ["R30: not all were asked"]
+        problems = (
+            [] if await until(world, -(-run.rounds // 2), 20, "reconnect_required") else ["R30: not all were asked"]
+        )
         for request_id in ids[::2]:
             await world.do("prompt", id=request_id)
         await child.stop()
@@ -138,7 +140,7 @@ async def lost_hints(run: Run) -> None:
         times: dict[str, float] = {}
 
         def deliver(sent: Sent) -> None:
-            world.go(_post(world, sent, times))
+            _ = world.go(_post(world, sent, times))
 
         world.lean.deliver = deliver
         _, problems = await _drive_all(world, [f"pend-{n}" for n in range(run.rounds)])
@@ -154,6 +156,5 @@ async def lost_hints(run: Run) -> None:
 
 
 async def _post(world: World, sent: Sent, times: dict[str, float]) -> None:
-    while await world.post(sent, at=1) != 200:
-        await asyncio.sleep(0.01)
+    await world.insist(sent, at=1)
     times[f"event:{sent.event_id}"] = time.time()

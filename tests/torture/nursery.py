@@ -128,9 +128,10 @@ class Nursery:
                     child.ready.set_result(False)
                 child.ended.set_result(said["ended"])
         for child in self._children.values():  # the zygote has gone, and has taken them with it
-            for waited in (child.ready, child.ended):
-                if not waited.done():
-                    waited.set_result(0)
+            if not child.ready.done():
+                child.ready.set_result(False)
+            if not child.ended.done():
+                child.ended.set_result(0)
 
     async def start(self, settings: Mapping[str, Any], log: Path, kill_site: str | None = None) -> Child:
         """Start a child and wait until it listens, or has died.

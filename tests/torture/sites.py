@@ -72,7 +72,7 @@ async def _site(run: Run, number: int, point: str, killed: Counter[str]) -> None
 
 
 async def _lives(run: Run, world: World, point: str, rounds: int) -> int:
-    """Live so many lives, each ended by the site; then let everything come to rest. Return how many kills were its own."""
+    """Live so many lives, each ended by the site, then let all come to rest; return how many kills were its own."""
     flows: list[asyncio.Task[str | None]] = []
     kills = 0
     for life in range(rounds):
@@ -129,7 +129,13 @@ async def _age(world: World, flows: list[asyncio.Task[str | None]]) -> None:
 
 def _batch(world: World, life: int) -> list[Coroutine[Any, Any, str | None]]:
     """Return flows that together pass every site."""
-    plain = [("user", "accounts"), ("user", "identity"), ("pend", "accounts"), ("early", "accounts"), ("slow", "accounts")]
+    plain = [
+        ("user", "accounts"),
+        ("user", "identity"),
+        ("pend", "accounts"),
+        ("early", "accounts"),
+        ("slow", "accounts"),
+    ]
     plain += [("ok-flaky", "accounts"), ("ok-poison", "accounts")]
     flows: list[Coroutine[Any, Any, str | None]] = [_plain(world, f"{kind}-{life}", what) for kind, what in plain]
     return [*flows, _renewed(world, life), _cancelled(world, life), _erased(world, life), _strange(world)]

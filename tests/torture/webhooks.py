@@ -1,4 +1,4 @@
-"""R7, R9, R15, R16 and R17: webhooks that come too often, too early, as poison, unknown, or while the store is held up."""
+"""R7, R9, R15, R16 and R17: webhooks that come too often, too early, as poison, unknown, or while the file is held."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections import Counter
+from typing import Any
 
 from tests.torture.drive import drive
 from tests.torture.figures import Run
@@ -64,7 +65,7 @@ async def duplicates(run: Run) -> None:
         wrong: Counter[int] = Counter()
 
         def deliver(sent: Sent) -> None:
-            world.go(_copies(world, sent, wrong))
+            _ = world.go(_copies(world, sent, wrong))
 
         world.lean.deliver = deliver
         await world.start()
@@ -82,7 +83,7 @@ async def _copies(world: World, sent: Sent, wrong: Counter[int]) -> None:
 
 
 async def early(run: Run) -> None:
-    """R9: a webhook before, while and after the answer that names its request is committed, in two processes, no timers.
+    """R9: a webhook before, while and after the answer that names its request is stored, in two processes, no timers.
 
     With polls and probes an hour apart nothing but the two looks after a commit can bring event and request together.
     """
@@ -92,7 +93,7 @@ async def early(run: Run) -> None:
             await world.start()
 
         def deliver(sent: Sent) -> None:
-            world.go(_post_anywhere(world, sent))
+            _ = world.go(_post_anywhere(world, sent))
 
         world.lean.deliver = deliver
         names = [f"{('early', 'pend')[n % 2]}-{n}" for n in range(run.rounds)]
@@ -108,7 +109,7 @@ async def _post_anywhere(world: World, sent: Sent) -> None:
 
 
 async def poison(run: Run) -> None:
-    """R15: a handler refuses one webhook in a hundred each time: the others pass, the refused are set aside and come back."""
+    """R15: a handler refuses one webhook in a hundred each time: the others pass, those are set aside and come back."""
     times: dict[int, float] = {}
     for share in (0, 100):
         async with run.world(f"share{share}", share, policy={"announce_tries": 4}) as world:
@@ -131,15 +132,14 @@ async def _flood(world: World, number: int, share: int) -> float:
         kind = "poison.made" if share and each % share == 0 else "entity.created"
         sent = world.lean.says(kind, {"id": f"somebody-{each}"}, deliver=False)
         async with room:
-            while await world.post(sent) != 200:
-                await asyncio.sleep(0.01)
+            await world.insist(sent)
 
     began = time.perf_counter()
     await asyncio.gather(*(one(each) for each in range(number)))
     healthy = number - (number // share if share else 0)
     path = world.directory / "heard.jsonl"
     while not path.exists() or len(set(_keys(world))) < healthy:
-        await asyncio.sleep(0.02)
+        await world.pause()
     return time.perf_counter() - began
 
 
@@ -149,6 +149,7 @@ def _keys(world: World) -> list[str]:
 
 async def _set_aside(world: World, number: int) -> list[str]:
     """Wait until all poison is set aside, and see that it is listed."""
+    aside: list[Any] = []
     for _ in range(600):
         aside = await world.do("undelivered", set_aside=True)
         if len(aside) == number:
@@ -178,7 +179,7 @@ async def unknown_types(run: Run) -> None:
 
 
 async def slow_store(run: Run) -> None:
-    """R17: somebody holds the file for `rounds` seconds: every webhook gets 503 within 8 s, and later copies one effect."""
+    """R17: somebody holds the file for `rounds` seconds: webhooks get 503 within 8 s, and later copies one effect."""
     async with run.world() as world:
         await world.start()
         sent = [world.lean.says("entity.created", {"id": f"somebody-{n}"}, deliver=False) for n in range(50)]
@@ -196,8 +197,7 @@ async def slow_store(run: Run) -> None:
         if longest > 8:
             problems.append(f"R17: an answer took {longest:.1f} s")
         for each in sent:
-            while await world.post(each) != 200:
-                await asyncio.sleep(0.05)
+            await world.insist(each)
         await _end(run, world, problems)
         heard = Counter(_keys(world))
         missing = [each.event_id for each in sent if not heard[f"event:{each.event_id}"]]
@@ -205,5 +205,3 @@ async def slow_store(run: Run) -> None:
     run.figure.rounds = statuses[503]
     run.figure.notes = {"longest answer s": longest, "stalled s": run.rounds, "in the inbox": len(inbox)}
     run.figure.violations += [f"R17: {event_id} was never heard" for event_id in missing]
-
-

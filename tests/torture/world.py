@@ -27,13 +27,13 @@ _OP_LIMIT = 30.0
 
 
 @attrs.frozen
-class Refused(Exception):  # noqa: N818 - named for what happened
+class Refused(Exception):
     """The engine refused what the application wants."""
 
     reason: str
 
 
-class Stillborn(Exception):  # noqa: N818
+class Stillborn(Exception):
     """A child died before it listened."""
 
 
@@ -47,9 +47,7 @@ class World:
         settings: of every child.
     """
 
-    def __init__(
-        self, nursery: Nursery, directory: Path, seed: int, settings: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, nursery: Nursery, directory: Path, seed: int, settings: Mapping[str, Any] | None = None) -> None:
         self.directory = directory
         self.dice = random.Random(seed)
         self.lean = Lean(random.Random(seed + 1), self.deliver)
@@ -123,7 +121,12 @@ class World:
 
     def child_settings(self, **more: Any) -> dict[str, Any]:
         """Return what a child is started with."""
-        fixed = {"db": str(self.db), "heard": str(self.directory / "heard.jsonl"), "lean": self.lean.url, "secret": SECRET}
+        fixed = {
+            "db": str(self.db),
+            "heard": str(self.directory / "heard.jsonl"),
+            "lean": self.lean.url,
+            "secret": SECRET,
+        }
         return {**fixed, **self.settings, **more}
 
     async def start(self, *, kill_site: str | None = None, may_die: bool = False, **more: Any) -> Child:
@@ -169,7 +172,7 @@ class World:
                 async with self._session.post(f"{child.url}/do", json={"op": op, **words}) as response:
                     said = await response.json()
             except (aiohttp.ClientError, ConnectionError, TimeoutError):
-                await self._pause()
+                await self.pause()
                 continue
             if response.status == 200:
                 return said
@@ -178,9 +181,10 @@ class World:
             if response.status == 408:
                 return None
             self.refusals += 1
-            await self._pause()
+            await self.pause()
 
-    async def _pause(self) -> None:
+    async def pause(self) -> None:
+        """Let a moment pass before something is tried again."""
         await asyncio.sleep(_AGAIN)
 
     # webhooks
@@ -194,8 +198,7 @@ class World:
         task.add_done_callback(self._deliveries.discard)
 
     async def _deliver(self, sent: Sent) -> None:
-        while await self.post(sent) != 200:
-            await self._pause()
+        await self.insist(sent)
         if self.dice.random() < self.repeats:
             await self.post(sent)
 
@@ -209,6 +212,11 @@ class World:
             return 0
         sent.oks += status == 200
         return status
+
+    async def insist(self, sent: Sent, *, at: int | None = None) -> None:
+        """Deliver a webhook until it is answered 200."""
+        while await self.post(sent, at=at) != 200:
+            await self.pause()
 
     async def delivered(self) -> None:
         """Return once no delivery is under way."""
@@ -249,8 +257,10 @@ class World:
                     with suppress(Refused):
                         await self.do("redeliver", key=key, sink=sink)
                 if loop.time() > last:
-                    return [f"I7: announcements are still undelivered after {limit} s: {(await self.do('undelivered'))[:5]}"]
-                await self._pause()
+                    return [
+                        f"I7: announcements are still undelivered after {limit} s: {(await self.do('undelivered'))[:5]}"
+                    ]
+                await self.pause()
         except TimeoutError:
             return [f"I7: webhooks are still undelivered after {limit} s"]
         return []
