@@ -1,4 +1,4 @@
-"""Children, seen from the parent: started through the zygote, killed, frozen and stopped by their own process ids."""
+"""Children, seen from the parent: started through a zygote, killed, frozen and stopped by their own process ids."""
 
 from __future__ import annotations
 
@@ -81,41 +81,51 @@ class Child:
 
 
 class Nursery:
-    """Starts children by way of one zygote."""
+    """Starts children by way of two zygotes: one for those that are to kill themselves, a warmer one for the others."""
 
     def __init__(self) -> None:
         self._children: dict[str, Child] = {}
         self._numbers = count(1)
-        self._zygote: asyncio.subprocess.Process
-        self._listening: asyncio.Task[None]
+        self._zygotes: list[asyncio.subprocess.Process] = []
+        self._listening: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         path = os.pathsep.join([str(_ROOT), str(_ROOT / "adapters"), *(entry for entry in sys.path if entry)])
-        self._zygote = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(Path(__file__).with_name("zygote.py")),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is for the parent
-        )
-        self._listening = asyncio.create_task(self._listen())
+        for warmth in ("cold", "warm"):
+            zygote = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(Path(__file__).with_name("zygote.py")),
+                warmth,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is for the parent
+            )
+            self._zygotes.append(zygote)
+            self._listening.append(asyncio.create_task(self._listen(zygote)))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.close()
-        await self._zygote.wait()
-        await self._listening
-        # The transport is closed only by a later turn of the loop: without it Python warns of one never closed.
-        self._zygote._transport.close()  # type: ignore[attr-defined]
+        for zygote in self._zygotes:
+            assert zygote.stdin is not None
+            zygote.stdin.close()
+            await zygote.wait()
+        await asyncio.gather(*self._listening)
+        for child in self._children.values():  # the zygotes have gone, and have taken them with them
+            if not child.ready.done():
+                child.ready.set_result(False)
+            if not child.ended.done():
+                child.ended.set_result(0)
+        for zygote in self._zygotes:
+            # The transport is closed only by a later turn of the loop: without it Python warns of one never closed.
+            zygote._transport.close()  # type: ignore[attr-defined]
         await asyncio.sleep(0)
 
-    async def _listen(self) -> None:
-        assert self._zygote.stdout is not None
-        while line := await self._zygote.stdout.readline():
+    async def _listen(self, zygote: asyncio.subprocess.Process) -> None:
+        assert zygote.stdout is not None
+        while line := await zygote.stdout.readline():
             said = json.loads(line)
             child = self._children[said["tag"]]
             if "pid" in said:
@@ -127,11 +137,6 @@ class Nursery:
                 if not child.ready.done():
                     child.ready.set_result(False)
                 child.ended.set_result(said["ended"])
-        for child in self._children.values():  # the zygote has gone, and has taken them with it
-            if not child.ready.done():
-                child.ready.set_result(False)
-            if not child.ended.done():
-                child.ended.set_result(0)
 
     async def start(self, settings: Mapping[str, Any], log: Path, kill_site: str | None = None) -> Child:
         """Start a child and wait until it listens, or has died.
@@ -145,8 +150,9 @@ class Nursery:
         self._children[child.tag] = child
         env = {} if kill_site is None else {"LEANFLOW_KILL_SITE": kill_site}
         order = {"tag": child.tag, "log": str(log), "env": env, "settings": dict(settings)}
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.write(json.dumps(order).encode() + b"\n")
-        await self._zygote.stdin.drain()
+        zygote = self._zygotes[kill_site is None]
+        assert zygote.stdin is not None
+        zygote.stdin.write(json.dumps(order).encode() + b"\n")
+        await zygote.stdin.drain()
         await asyncio.wait_for(asyncio.shield(child.ready), _START_LIMIT)
         return child

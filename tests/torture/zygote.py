@@ -1,4 +1,7 @@
-"""A warm process that forks children: the heavy imports are done once, leanflow itself is imported after the fork.
+"""A warm process that forks children, so that the imports are done once.
+
+Kill sites are chosen when leanflow is imported, so a zygote is warm either with leanflow (``warm``) or, for children
+that are to kill themselves, with everything but that.
 
 Reads one JSON line per child on standard input: ``{"tag", "log", "env", "settings"}``. Writes JSON lines on standard
 output: ``{"tag", "pid"}`` once forked, whatever the child reports, and ``{"tag", "ended"}`` with its wait status. When
@@ -72,6 +75,8 @@ def _reap(tags: dict[int, str]) -> None:
 def main() -> None:
     """Fork children until standard input ends."""
     _preload()
+    if "warm" in sys.argv:
+        import tests.torture.child  # noqa: F401
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
     os.set_blocking(woken, False)
