@@ -138,6 +138,7 @@ class LeanFlow(Upkeep):
         self._workers: list[Worker] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: list[Any] = []
+        self._creating: set[asyncio.Task[Created]] = set()
         self._placing: dict[str, asyncio.Task[None]] = {}
         self._owner = ""
         self._caller: Caller
@@ -234,6 +235,8 @@ class LeanFlow(Upkeep):
     ) -> None:
         """Wait for what is in flight, at most the policy's `shutdown_wait`, stop the workers, close what was opened."""
         wait = self._policy.shutdown_wait.total_seconds()
+        if self._creating:
+            await asyncio.wait(self._creating, timeout=wait)
         placing = set(self._placing.values())
         stops = [worker.stop(wait) for worker in self._workers]
         if placing:
@@ -276,24 +279,35 @@ class LeanFlow(Upkeep):
             owner=self._owner,
             lease_until=lease_until + self._policy.lease,
         )
-        return await self._store.create(creation)
+        creating = asyncio.create_task(self._store.create(creation), name=f"leanflow create {made.id}")
+        self._creating.add(creating)
+        creating.add_done_callback(self._creating.discard)
+        try:
+            return await asyncio.shield(creating)
+        except asyncio.CancelledError:  # nobody waits any more, but what is stored and claimed must be placed
+            creating.add_done_callback(self._place_unwaited)
+            raise
+
+    def _place_unwaited(self, creating: asyncio.Task[Created]) -> None:
+        if not creating.cancelled() and creating.exception() is None and creating.result().is_new:
+            self._place(creating.result().request)
+
+    def _place(self, request: DataRequest) -> None:
+        """Place a new request in a task of the engine."""
+        site("created")
+        self._idle_worker.last_request = request.id
+        self._stir(announced=True, due_at=None)
+        now = self._clock.now()
+        claimed = Claimed(request=request, now=now, lease_until=now + self._policy.lease, taken_over=False)
+        task = asyncio.create_task(self._caller.run(claimed), name=f"leanflow place {request.id}")
+        self._placing[request.id] = task
+        task.add_done_callback(lambda _: self._placing.pop(request.id, None))
 
     async def _created(self, created: Created) -> DataRequest:
-        """Place a new request in a task of the engine and wait a little for Lean's answer."""
+        """Place a new request and wait a little for Lean's answer; for one that is being placed here, wait too."""
         request = created.request
         if created.is_new:
-            site("created")
-            self._idle_worker.last_request = request.id
-            self._stir(announced=True, due_at=None)
-            claimed = Claimed(
-                request=request,
-                now=self._clock.now(),
-                lease_until=self._clock.now() + self._policy.lease,
-                taken_over=False,
-            )
-            task = asyncio.create_task(self._caller.run(claimed), name=f"leanflow place {request.id}")
-            self._placing[request.id] = task
-            task.add_done_callback(lambda _: self._placing.pop(request.id, None))
+            self._place(request)
         placing = self._placing.get(request.id)
         if placing is None:
             return request

@@ -100,7 +100,7 @@ class Operations:
             key=key,
         )
         created = await self._create(made)
-        if key is not None and created.request.key == key and created.request.fingerprint != made.fingerprint:
+        if key is not None and created.by_key and created.request.fingerprint != made.fingerprint:
             raise KeyReused(key, created.request.id)
         return await self._created(created)
 

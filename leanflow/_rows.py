@@ -271,10 +271,12 @@ class Created:
     Attributes:
         request: the stored record.
         is_new: whether this call made it.
+        by_key: whether it was found by its key.
     """
 
     request: DataRequest
     is_new: bool
+    by_key: bool = False
 
 
 @attrs.frozen(kw_only=True)

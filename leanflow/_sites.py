@@ -45,6 +45,7 @@ SITES: tuple[str, ...] = (
     "sqlite.after_results",
     "sqlite.after_outbox",
     "sqlite.after_insert",
+    "sqlite.after_key",
     "sqlite.after_successor",
     "sqlite.after_scope",
     # ... leases

@@ -92,10 +92,11 @@ class Store(Protocol):
     async def create(self, creation: Creation) -> Created:
         """Insert a request, unless one like it is there.
 
-        In this order, in one transaction: a request of the same scope with the same `key` (if the key is not None) is
-        returned as it is, live or ended; then a live one with the same fingerprint is returned as it is; then, if
-        `renews` names a request that has a successor, that successor is returned; else the request is inserted, with
-        its history row and its announcements. Racing callers get one and the same record, and one of them `is_new`.
+        In this order, in one transaction: the request of the same scope that was made, or returned, under the same
+        `key` (if the key is not None) is returned as it is, live or ended; then a live one with the same fingerprint is
+        returned as it is; then, if `renews` names a request that has a successor, that successor is returned; else the
+        request is inserted, with its history row and its announcements. Racing callers get one and the same record,
+        and one of them `is_new`.
         """
         ...
 

@@ -507,3 +507,20 @@ async def test_handlers_hear_each_step_once(make: StoreMaker, clock: FakeClock, 
         assert heard.states == [row.to_state for row in await flows.history(request.id)]
         assert heard.states[-3:] == ["reconnected", "results_ready", "fetched"]
         assert heard.keys == [f"{request.id}:{n}:{state}" for n, state in enumerate(heard.states)]
+
+
+async def test_a_caller_cancelled_while_creating_leaves_a_placed_request(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """Cancelled between the commit and the call: the request is placed all the same, and not after a lease."""
+    async with engine(make(), lean, clock) as flows:
+        asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
+        while not flows._creating:
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert asking.cancelled()
+        while flows._creating:
+            await asyncio.sleep(0)
+        await flows.tick()
+        assert [r.state async for r in flows.find()] == [State.fetched]

@@ -104,6 +104,7 @@ class Data:
     inbox: dict[tuple[Scope, str], Seen] = attrs.field(factory=dict)
     parked: dict[tuple[Scope, str], ParkedEvent] = attrs.field(factory=dict)
     ids: dict[tuple[Scope, IdKind, str], dict[str, None]] = attrs.field(factory=dict)
+    keys: dict[tuple[Scope, str], str] = attrs.field(factory=dict)
     pages: dict[str, dict[int, Page]] = attrs.field(factory=dict)
     sinks: dict[Scope, dict[str, Sink]] = attrs.field(factory=dict)
     outbox: dict[tuple[Scope, str, str], OutboxSlot] = attrs.field(factory=dict)
@@ -126,9 +127,16 @@ class Data:
         """Insert a request, unless one like it is there."""
         request = creation.request
         scope = request.scope
-        for slot in self.slots(scope):
-            if request.key is not None and slot.request.key == request.key:
-                return Created(request=slot.request, is_new=False)
+        if request.key is not None and (scope, request.key) in self.keys:
+            return Created(request=self.requests[self.keys[scope, request.key]].request, is_new=False, by_key=True)
+        created = self._create(creation)
+        if request.key is not None:
+            self.keys[scope, request.key] = created.request.id
+        return created
+
+    def _create(self, creation: Creation) -> Created:
+        request = creation.request
+        scope = request.scope
         before = self.slot(scope, creation.renews) if creation.renews is not None else None
         for slot in self.slots(scope):
             live = not slot.request.state.is_end
@@ -288,6 +296,8 @@ class Data:
         if announcements:
             for key in [k for k, row in self.outbox.items() if row.scope == scope and row.about == request_id]:
                 del self.outbox[key]
+        for named in [named for named, owner in self.keys.items() if owner == request_id]:
+            del self.keys[named]
         self.pages.pop(request_id, None)
         del self.requests[request_id]
 

@@ -87,7 +87,11 @@ _OUTBOX = Write(
     ON CONFLICT DO NOTHING""",
 )
 
-_BY_KEY = Read("SELECT record, call_no FROM leanflow_requests WHERE scope = ?1 AND key = ?2")
+_BY_KEY = Read(
+    """SELECT record, call_no FROM leanflow_requests
+    WHERE id = (SELECT request_id FROM leanflow_keys WHERE scope = ?1 AND key = ?2)"""
+)
+_KEY = Write("sqlite.after_key", "INSERT INTO leanflow_keys VALUES (?1, ?2, ?3)")
 _BY_FINGERPRINT = Read(
     "SELECT record, call_no FROM leanflow_requests WHERE scope = ?1 AND fingerprint = ?2 AND ended_at IS NULL"
 )
@@ -279,7 +283,15 @@ def create(creation: Creation, tx: Tx) -> Plan[Created]:
     if request.key is not None:
         same = yield _BY_KEY, (scope, request.key)
         if same:
-            return _found(same[0])
+            return attrs.evolve(_found(same[0]), by_key=True)
+    created = yield from _create(creation, scope, tx)
+    if request.key is not None:
+        yield _KEY, (scope, request.key, created.request.id)
+    return created
+
+
+def _create(creation: Creation, scope: int, tx: Tx) -> Plan[Created]:
+    request = creation.request
     before = yield from _renewed(scope, creation)
     if request.fingerprint:
         twins = yield _BY_FINGERPRINT, (scope, request.fingerprint)

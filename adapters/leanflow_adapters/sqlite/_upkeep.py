@@ -40,6 +40,7 @@ _BURY = (
     Write("sqlite.after_bury", f"DELETE FROM leanflow_inbox WHERE scope = ?1 AND key IN ({_KEYS})"),  # noqa: S608
     Write("sqlite.after_bury", "DELETE FROM leanflow_history WHERE request_id = ?2 AND ?1 IS NOT NULL"),
     Write("sqlite.after_bury", "DELETE FROM leanflow_pages WHERE request_id = ?2 AND ?1 IS NOT NULL"),
+    Write("sqlite.after_bury", "DELETE FROM leanflow_keys WHERE request_id = ?2 AND scope = ?1"),
     Write("sqlite.after_bury", "DELETE FROM leanflow_ids WHERE request_id = ?2 AND scope = ?1"),
     Write("sqlite.after_bury", "DELETE FROM leanflow_requests WHERE id = ?2 AND scope = ?1"),
 )

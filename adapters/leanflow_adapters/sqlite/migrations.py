@@ -64,7 +64,6 @@ _FIRST = (
     "CREATE INDEX leanflow_requests_leased ON leanflow_requests (scope, lease_until) WHERE owner IS NOT NULL",
     "CREATE UNIQUE INDEX leanflow_requests_live ON leanflow_requests (scope, fingerprint) WHERE ended_at IS NULL",
     "CREATE INDEX leanflow_requests_ended ON leanflow_requests (scope, ended_at, state) WHERE ended_at IS NOT NULL",
-    "CREATE UNIQUE INDEX leanflow_requests_key ON leanflow_requests (scope, key) WHERE key IS NOT NULL",
     "CREATE INDEX leanflow_requests_entity ON leanflow_requests (scope, entity_id, id)",
     # An entity's live requests are asked for at each reconnect; it may have thousands that ended.
     "CREATE INDEX leanflow_requests_company ON leanflow_requests (scope, entity_id, id) WHERE ended_at IS NULL",
@@ -96,6 +95,11 @@ _FIRST = (
         scope INTEGER NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, request_id TEXT NOT NULL,
         PRIMARY KEY (scope, kind, value, request_id)
     ) WITHOUT ROWID""",
+    # The caller's keys: of requests that they made, and of live twins that were returned instead.
+    """CREATE TABLE leanflow_keys (
+        scope INTEGER NOT NULL, key TEXT NOT NULL, request_id TEXT NOT NULL, PRIMARY KEY (scope, key)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX leanflow_keys_request ON leanflow_keys (request_id)",
     "CREATE INDEX leanflow_ids_request ON leanflow_ids (request_id)",
     """CREATE TABLE leanflow_pages (
         request_id TEXT NOT NULL, page INTEGER NOT NULL, correlation_id TEXT, refreshed_at INTEGER, raw BLOB NOT NULL,

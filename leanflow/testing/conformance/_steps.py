@@ -85,6 +85,21 @@ class Creating:
         again = await store.create(a_creation(a_request(2, fingerprint="same")))
         assert (again.request, again.is_new) == (first, False)
 
+    async def test_a_key_under_which_a_twin_was_returned_returns_it_for_ever(self, store: Store) -> None:
+        """A request that was returned under a key is returned under it again, also when it has ended."""
+        first = await stored(store, 1, fingerprint="same", key="key-1")
+        twin = await store.create(a_creation(a_request(2, fingerprint="same", key="key-2")))
+        assert (twin.request, twin.is_new, twin.by_key) == (first, False, False)
+        await store.commit(end(first))
+        again = await store.create(a_creation(a_request(3, fingerprint="same", key="key-2")))
+        assert (again.request.id, again.is_new, again.by_key) == (first.id, False, True)
+
+    async def test_the_key_of_an_erased_request_is_free(self, store: Store) -> None:
+        """Deleting everything of a request deletes its keys too."""
+        first = await stored(store, 1, key="key-1")
+        assert await store.erase(SCOPE, first.id, now=START)
+        assert (await store.create(a_creation(a_request(2, key="key-1")))).is_new
+
     async def test_an_ended_twin_is_no_twin(self, store: Store) -> None:
         """Only a live request with the same fingerprint is returned."""
         first = await stored(store, 1, fingerprint="same")
