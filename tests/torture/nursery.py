@@ -46,11 +46,16 @@ class Child:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def signal(self, number: signal.Signals) -> bool:
-        """Send it a signal, unless it has ended; return whether that was so."""
+    def signal(self, number: signal.Signals, *, cuts: bool = True) -> bool:
+        """Send it a signal, unless it has ended; return whether it lived.
+
+        Args:
+            number: which.
+            cuts: whether that may cut off what it is at.
+        """
         if self.ended.done():
             return False
-        self.is_cut = True
+        self.is_cut |= cuts
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
@@ -63,15 +68,19 @@ class Child:
         await self.ended
         return lived
 
-    async def stop(self, limit: float = 20.0) -> float:
+    async def stop(self, limit: float = 20.0, *, cuts: bool = True) -> float:
         """Ask it to stop; return the seconds that took.
+
+        Args:
+            limit: seconds that it may take.
+            cuts: whether that may cut off what it is at: not if it is at rest.
 
         Raises:
             TimeoutError: it took longer than `limit`; it is killed.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM, cuts=cuts)
         try:
             await asyncio.wait_for(asyncio.shield(self.ended), limit)
         except TimeoutError:

@@ -272,7 +272,7 @@ class World:
             if child.ended.done():
                 continue
             try:
-                await child.stop()
+                await child.stop(cuts=False)
             except TimeoutError:
                 problems.append(f"{child.tag} did not stop")
                 continue
