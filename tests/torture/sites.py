@@ -170,8 +170,10 @@ async def _cancelled(world: World, life: int) -> str | None:
     request_id = await making
     try:
         await world.do("cancel", id=request_id)
-    except Refused:
+    except Refused as refused:
         gate.opened.set()  # it was placed again meanwhile, and has its data
+        if refused.reason.startswith("no request"):  # a kill came after the cancel, and another life's purge was faster
+            world.purged.add(request_id)
         return None
     gate.opened.set()
     await _answered(world, request_id)
