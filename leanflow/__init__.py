@@ -1,29 +1,32 @@
 """leanflow: event-driven data requests for backends that ask Lean (open banking, UAE and KSA) for bank data.
 
 Each data request is a persisted state machine; API answers, webhooks, the front end and the clock are its events.
+
+Every name below is imported when it is first asked for: whoever signs a webhook does not load the engine, and whoever
+decides does not load an event loop.
 """
 
 from __future__ import annotations
 
+import importlib as _importlib
 import typing as _typing
 
-from leanflow._call import Answer, Call, Reply
-from leanflow._diagram import mermaid
-from leanflow._due import Action, next_action
-from leanflow._effects import Accepted, Change, Declined
-from leanflow._lean.answers import parse_answer
-from leanflow._lean.results import Results
-from leanflow._lean.signature import sign, verify
-from leanflow._lean.webhooks import parse_webhook
-from leanflow._machine import decide
-from leanflow._policy import Policy
-from leanflow._prompts import ConnectPrompt, ReconnectPrompt
-from leanflow._request import DataRequest, Failure, Remedy, Resource, State
-from leanflow.events import Event
-
 if _typing.TYPE_CHECKING:
+    from leanflow._call import Answer, Call, Reply
+    from leanflow._diagram import mermaid
+    from leanflow._due import Action, next_action
+    from leanflow._effects import Accepted, Change, Declined
     from leanflow._flows import LeanFlow
     from leanflow._handlers import Handlers
+    from leanflow._lean.answers import parse_answer
+    from leanflow._lean.results import Results
+    from leanflow._lean.signature import sign, verify
+    from leanflow._lean.webhooks import parse_webhook
+    from leanflow._machine import decide
+    from leanflow._policy import Policy
+    from leanflow._prompts import ConnectPrompt, ReconnectPrompt
+    from leanflow._request import DataRequest, Failure, Remedy, Resource, State
+    from leanflow.events import Event
 
 __all__ = [
     "Accepted",
@@ -54,16 +57,34 @@ __all__ = [
     "verify",
 ]
 
+_HOMES = {
+    "_call": ("Answer", "Call", "Reply"),
+    "_diagram": ("mermaid",),
+    "_due": ("Action", "next_action"),
+    "_effects": ("Accepted", "Change", "Declined"),
+    "_flows": ("LeanFlow",),
+    "_handlers": ("Handlers",),
+    "_lean.answers": ("parse_answer",),
+    "_lean.results": ("Results",),
+    "_lean.signature": ("sign", "verify"),
+    "_lean.webhooks": ("parse_webhook",),
+    "_machine": ("decide",),
+    "_policy": ("Policy",),
+    "_prompts": ("ConnectPrompt", "ReconnectPrompt"),
+    "_request": ("DataRequest", "Failure", "Remedy", "Resource", "State"),
+    "events": ("Event",),
+}
+_HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> object:
-    """Import the engine when it is first asked for: the pure core above needs no event loop and none of its 50 ms."""
-    if name == "LeanFlow":
-        from leanflow._flows import LeanFlow  # noqa: PLC0415
+    if name not in _HOME:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(_importlib.import_module(_HOME[name]), name)
+    globals()[name] = value  # the next look finds it without this function
+    return value
 
-        return LeanFlow
-    if name == "Handlers":
-        from leanflow._handlers import Handlers  # noqa: PLC0415
 
-        return Handlers
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
