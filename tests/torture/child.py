@@ -30,7 +30,7 @@ from leanflow_adapters.web.aiohttp import webhook_handler
 __all__ = ["QUICK", "main"]
 
 QUICK: Mapping[str, Any] = {
-    "lease": 1.5,  # what a killed child was at is taken over so soon
+    "lease": 2.0,  # what a killed child was at is taken over so soon; a stalled disk must not look like a fault
     "poll": 0.05,
     "probes": [0.5, 1.0, 2.0],
     "idle_probes": [1.0, 2.0],

@@ -77,7 +77,7 @@ async def _kill_and_start(world: World, kills: int) -> None:
             world.on_sent.clear()
             await world.on_sent.wait()
         if not child.ended.done():
-            child.is_cut = True
+            child.faults += 1
             await loop.run_in_executor(None, _kill_soon, child.pid, world.dice.uniform(0, _LONGEST))
             world.kills += 1
         await child.ended

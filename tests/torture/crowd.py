@@ -83,6 +83,8 @@ async def two_processes_and_a_third(run: Run) -> None:
 
 async def _hold(world: World, rounds: int, seconds: float) -> None:
     for _ in range(rounds):
+        for child in world.children:
+            child.faults += 1  # held up longer than a lease, an answer may be given up
         await asyncio.to_thread(_begin, str(world.db), seconds)
         await asyncio.sleep(0.5)
 
@@ -123,11 +125,32 @@ async def frozen_workers(run: Run) -> None:
         run.figure.violations.append(f"R24: of {run.figure.rounds} late answers {len(late)} are recorded as refused")
 
 
+async def _stop_between_transactions(world: World, child: Child) -> None:
+    """Freeze a process that does not hold the file: one that does keeps every other out, which no program can mend."""
+    child.signal(signal.SIGSTOP)
+    while not await asyncio.to_thread(_is_free, str(world.db)):
+        child.signal(signal.SIGCONT, cuts=False)
+        await world.pause()
+        child.signal(signal.SIGSTOP, cuts=False)
+
+
+def _is_free(path: str) -> bool:
+    db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        db.close()
+    return True
+
+
 async def _freeze(world: World, frozen: Child, names: list[str]) -> list[str]:
     """Freeze a process whose calls are under way, until another has finished them; return what did not end well."""
     making = [world.go(make(world, name)) for name in names]
     await asyncio.gather(*(world.lean.gates[name].reached.wait() for name in names))
-    frozen.signal(signal.SIGSTOP)
+    await _stop_between_transactions(world, frozen)
     for name in names:
         world.lean.gates[name].opened.set()
     problems = []
@@ -138,7 +161,7 @@ async def _freeze(world: World, frozen: Child, names: list[str]) -> list[str]:
             state = "nowhere within 30 s"
         if state != "fetched":
             problems.append(f"R24: {name} ended {state}")
-    frozen.signal(signal.SIGCONT)
+    frozen.signal(signal.SIGCONT, cuts=False)
     await asyncio.gather(*making)
     await asyncio.sleep(0.5)  # the thawed process says what it has to say
     return problems

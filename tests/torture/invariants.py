@@ -138,7 +138,7 @@ def _events(rows: Rows) -> Iterator[str]:
 
 def _calls(world: World, rows: Rows) -> Iterator[str]:
     """I6: each call beyond the recorded answers was cut off by a fault of its own."""
-    cut = {child.tag for child in world.children if child.is_cut}
+    faults = {child.tag: child.faults for child in world.children}
     calls: Counter[tuple[str, str]] = Counter()
     by: dict[tuple[str, str], set[str]] = defaultdict(set)
     for asked in world.lean.asked:
@@ -154,9 +154,9 @@ def _calls(world: World, rows: Rows) -> Iterator[str]:
             answers[name] += sum(entry["key"].startswith("answer:") for entry in entries)
     for name, number in calls.items():
         unrecorded = number - answers[name]
-        faults = len(by[name] & cut)
-        if name[0] not in gone and unrecorded > faults and not name[0].startswith("script"):
-            yield f"I6: {name} was called {number} times, {answers[name]} answers are recorded, {faults} cut off"
+        hit = sum(faults[tag] for tag in by[name])
+        if name[0] not in gone and unrecorded > hit and not name[0].startswith("script"):
+            yield f"I6: {name} was called {number} times, {answers[name]} answers are recorded, {hit} faults hit"
 
 
 @attrs.frozen

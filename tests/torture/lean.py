@@ -39,7 +39,7 @@ SECRET = "torture"
 PAGES = 2
 _PATIENCE = 40  # looks, 5 ms apart, whether an early webhook was answered before its call is
 _HANGS = 2.0  # seconds; twice what the children wait in those tests
-_SLOW = 0.6  # seconds; a lease is renewed after a third of 1.5
+_SLOW = 0.8  # seconds; a lease is renewed after a third of 2
 
 
 @attrs.define(eq=False)

@@ -31,7 +31,7 @@ class Child:
         port: where it listens; 0 until it does.
         ready: done once it listens; False if it died before.
         ended: its wait status, once it has ended.
-        is_cut: whether it was killed, stopped or frozen: what it was at may have been cut off.
+        faults: how often it was killed, stopped, frozen or kept from its file: what it was at may have been cut off.
     """
 
     tag: str
@@ -39,7 +39,7 @@ class Child:
     port: int = 0
     ready: asyncio.Future[bool] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
     ended: asyncio.Future[int] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
-    is_cut: bool = False
+    faults: int = 0
 
     @property
     def url(self) -> str:
@@ -55,7 +55,7 @@ class Child:
         """
         if self.ended.done():
             return False
-        self.is_cut |= cuts
+        self.faults += cuts
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:

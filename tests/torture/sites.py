@@ -65,10 +65,10 @@ async def _site(run: Run, number: int, point: str, killed: Counter[str]) -> None
     if point == _MIGRATION:  # only a fresh file is migrated
         for each in range(run.rounds):
             async with run.world(f"{point}.{each}", 1000 + each, bus=True, policy=_POLICY) as world:
-                killed[point] += await _lives(run, world, point, 1)
+                killed.update({point: await _lives(run, world, point, 1)})
         return
     async with run.world(point, number, bus=True, policy=_POLICY) as world:
-        killed[point] += await _lives(run, world, point, run.rounds)
+        killed.update({point: await _lives(run, world, point, run.rounds)})
 
 
 async def _lives(run: Run, world: World, point: str, rounds: int) -> int:

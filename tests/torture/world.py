@@ -138,7 +138,7 @@ class World:
         child = await self._nursery.start(self.child_settings(**more), self.log, kill_site)
         self.children.append(child)
         if kill_site is not None or "kill_after_200" in more:
-            child.is_cut = True
+            child.faults += 1
         elif not child.port and not may_die:
             raise Stillborn(self.log.read_text(errors="replace").splitlines()[-1:])
         async with self._alive:
@@ -266,7 +266,12 @@ class World:
         return []
 
     async def close(self) -> list[str]:
-        """Stop every child in order; return what was wrong with that."""
+        """Stop every child in order, leave Lean's memory of calls beside the logs; return what was wrong."""
+        calls = [
+            f"{one.at.isoformat()} {one.child} {one.kind} {one.entity_id}/{one.resource} {one.page}\n"
+            for one in self.lean.asked
+        ]
+        (self.directory / "calls.log").write_text("".join(calls))
         problems = []
         for child in self.children:
             if child.ended.done():
