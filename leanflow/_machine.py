@@ -64,7 +64,7 @@ class _Triggers(_StockTriggers):
 
     def trigger(self, cursor: _Cursor, *args: Any) -> bool:  # type: ignore[override]  # ours takes no keywords
         """Let `cursor` take the first row whose guards hold; return whether there was one."""
-        for transition in self.transitions.get(cursor.state.name, ()):
+        for transition in self.transitions.get(cursor.state, ()):
             row = transition.row
             for guard in row.guards:
                 if not guard(*args):

@@ -28,6 +28,8 @@ class State(StrEnum):
     failed = "failed"
     cancelled = "cancelled"
 
+    __hash__ = str.__hash__  # the enum's own, of the same value, is a Python function, and states are looked up a lot
+
     @property
     def is_end(self) -> bool:
         """True for the states that are never left."""
