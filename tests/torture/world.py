@@ -23,7 +23,10 @@ __all__ = ["Refused", "Stillborn", "World"]
 T = TypeVar("T")
 
 _AGAIN = 0.02  # seconds before a webhook, or what the application wants, is tried again
-_OP_LIMIT = 30.0
+_OP_LIMIT = 30.0  # seconds
+_SHORT = aiohttp.ClientTimeout(total=_OP_LIMIT)
+_LONG = aiohttp.ClientTimeout(total=600.0)
+_LONG_OPS = frozenset({"reconcile"})
 
 
 @attrs.frozen
@@ -74,7 +77,7 @@ class World:
         tracing.on_request_chunk_sent.append(self._note_sent)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=_OP_LIMIT),
+            timeout=_SHORT,
             trace_configs=[tracing],
         )
         return self
@@ -169,7 +172,9 @@ class World:
         while True:
             child = await self._someone(at)
             try:
-                async with self._session.post(f"{child.url}/do", json={"op": op, **words}) as response:
+                async with self._session.post(
+                    f"{child.url}/do", json={"op": op, **words}, timeout=_LONG if op in _LONG_OPS else _SHORT
+                ) as response:
                     said = await response.json()
             except (aiohttp.ClientError, ConnectionError, TimeoutError):
                 await self.pause()
