@@ -95,7 +95,7 @@ async def main():
 
 async def life(store, name):
     await store.register(SCOPE, [ALL])
-    request = (await store.create(a_creation(a_request(10 * name + 1)))).request
+    request = (await store.create(a_creation(a_request(10 * name + 1, key=f"key-{name}")))).request
     print("created", request.id, flush=True)
     await park(store, f"parked-{name}", value=f"r-{name}")
     await park(store, f"orphan-{name}", value=f"o-{name}")
