@@ -60,7 +60,8 @@ async def _serve(flows: LeanFlow, host: str, port: int, path: str, stop_within: 
     app = web.Application()
     add_webhook(app, path, flows)
     app.router.add_get("/health", _health(flows))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    # 16 kB hold any webhook; aiohttp's own 64 would be what a flood of large bodies takes for each connection.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=16_384)
     async with _until_told(stop_within) as stop, flows:
         await runner.setup()
         try:
