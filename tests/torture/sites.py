@@ -69,10 +69,10 @@ async def kills_at_sites(run: Run) -> None:
 async def _site(run: Run, number: int, point: str, killed: Counter[str], *, latest: int = _LATEST) -> None:
     if point == _MIGRATION:  # only a fresh file is migrated
         for each in range(run.rounds):
-            async with run.world(f"{point}.{each}", 1000 + each, bus=True, policy=_POLICY) as world:
+            async with run.world(f"{point}.{number}.{each}", 1000 + each, bus=True, policy=_POLICY) as world:
                 killed.update({point: await _lives(run, world, point, 1, latest)})
         return
-    async with run.world(point, number, bus=True, policy=_POLICY) as world:
+    async with run.world(f"{point}.{number}", number, bus=True, policy=_POLICY) as world:
         killed.update({point: await _lives(run, world, point, run.rounds, latest)})
 
 
