@@ -9,7 +9,7 @@ from pathlib import Path
 from leanflow import DataRequest, Resource, State
 from leanflow._ids import fingerprint_of, new_id
 from leanflow._request import Scope
-from leanflow._steps import creation_history
+from leanflow._step_rows import creation_history
 from leanflow._system import system_random
 from leanflow.ports import Creation
 from leanflow_adapters.sqlite import SQLiteStore
