@@ -20,7 +20,7 @@ from leanflow._ids import new_id
 from leanflow._lean.documents import parse_customer
 from leanflow._lean.signature import find_header, verify
 from leanflow._lean.webhooks import parse_webhook
-from leanflow._notify import Notifier
+from leanflow._notify import Notifier, rung_or_over
 from leanflow._operations import states_of
 from leanflow._policy import Policy
 from leanflow._prompts import ConnectPrompt
@@ -404,16 +404,7 @@ class LeanFlow(Upkeep):
                     left = min(left, (deadline - self._clock.now()).total_seconds())
                     if left <= 0:
                         raise TimeoutError(f"request {request_id} is still in {request.state}")
-                await self._told_or_slept(told, left)
-
-    async def _told_or_slept(self, told: asyncio.Event, seconds: float) -> None:
-        ringing = asyncio.ensure_future(told.wait())
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({ringing, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ringing.cancel()
-            sleeping.cancel()
+                await rung_or_over(told, self._clock.sleep(left))
 
     async def tick(self) -> int:
         """Do all that is due at the clock's present time, and what comes of it; return how many things were done.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
-__all__ = ["KeyedLocks", "Notifier"]
+__all__ = ["KeyedLocks", "Notifier", "rung_or_over"]
 
 
 class Notifier:
@@ -54,3 +55,14 @@ class KeyedLocks:
                 del self._locks[key]
             else:
                 self._locks[key] = (lock, users - 1)
+
+
+async def rung_or_over(bell: asyncio.Event, sleep: Coroutine[Any, Any, None]) -> None:
+    """Return once the bell is rung or the sleep is over; neither outlives this."""
+    ringing = asyncio.ensure_future(bell.wait())
+    sleeping = asyncio.ensure_future(sleep)
+    try:
+        await asyncio.wait({ringing, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ringing.cancel()
+        sleeping.cancel()

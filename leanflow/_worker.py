@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from leanflow._caller import Caller
+from leanflow._notify import rung_or_over
 from leanflow._reconcile import Reconciler
 from leanflow._relay import Relay
 from leanflow._settings import Settings
@@ -147,16 +148,7 @@ class Worker:
                 _log.exception("%s failed and goes on", name)
                 done = 0
             if not done and not self._stopping:
-                await self._rest(bell, poll)
-
-    async def _rest(self, bell: asyncio.Event, seconds: float) -> None:
-        ringing = asyncio.ensure_future(bell.wait())
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({ringing, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ringing.cancel()
-            sleeping.cancel()
+                await rung_or_over(bell, self._clock.sleep(poll))
 
     async def _claim_some(self) -> int:
         if self._stopping:
