@@ -7,10 +7,11 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
+JOBS ?= 2# processes that test; a module stays in one of them. 0: this one alone, as a debugger wants it
 TYPED := $(foreach each,benchmarks examples,$(if $(wildcard $(each)/*.py),$(each))) # mypy refuses empty directories
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types opinion contracts deps coverage torture bench docs wheel-test setup clean
+.PHONY: help demo test check lint format types opinion contracts deps coverage torture bench openapi docs wheel-test setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +20,7 @@ demo: $(READY) ## run the whole loop on this machine: Lean, bank, user and backe
 	@$(BIN)/leanflow demo $(ARGS)
 
 test: $(READY) ## run the tests; those that need a service are skipped by name
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 check: lint types contracts deps ## everything that needs no run: lint, format, types, import contracts, dependencies
 
@@ -55,6 +56,10 @@ torture: $(READY) ## kill, cut, crowd and jump: the whole of it (ARGS="--help" f
 bench: $(READY) ## ratios against a floor and a peer, measured in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+openapi: $(UV) ## hold Mockbank to its OpenAPI with schemathesis (ARGS="--spec FILES" for other files of OpenAPI)
+	@UV_PROJECT_ENVIRONMENT=.venv-openapi $(UV) sync --quiet --locked --no-default-groups --group openapi
+	@.venv-openapi/bin/python -m tests.openapi $(ARGS)
+
 docs: $(READY) ## build the documentation as HTML, warnings as errors
 	@$(UV) sync --quiet --locked --inexact --group docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
@@ -66,7 +71,7 @@ wheel-test: $(READY) ## build sdist and wheel, and test the wheel away from its 
 setup: $(READY) ## set up only
 
 clean: ## remove what was set up and built
-	rm -rf .venv .tools dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .venv-openapi .tools dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
 # pip can install into a directory where Debian forbids it to touch the system (PEP 668), and where venv is missing.
 $(UV):

@@ -1,4 +1,4 @@
-"""Run all benchmarks, or those named: ``python -m benchmarks [imports decide flow webhooks latency growth waiting]``.
+"""Run all benchmarks, or those named: ``python -m benchmarks [imports decide flow …]``.
 
 On an otherwise idle machine: they measure CPU as much as disk.
 """
@@ -8,7 +8,24 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ("imports", "decide", "flow", "webhooks", "latency", "growth", "waiting")
+ALL = (
+    "imports",
+    "decide",
+    "flow",
+    "webhooks",
+    "bindings",
+    "relay",
+    "latency",
+    "growth",
+    "waiting",
+    "purging",
+    "postgres",
+    "redis",
+    "mockbank",
+    "mockbank_memory",
+    "testing",
+    "telemetry",
+)
 
 
 def main() -> None:

@@ -1,79 +1,78 @@
-"""A small backend that asks Lean for transactions: aiohttp, one SQLite file, and the whole loop with the user.
+"""An aiohttp backend that loads a user's bank accounts, reconnects included: ``python -m examples.aiohttp_backend``.
 
-Lean itself can be ``leanflow mockbank``: LEAN_URL says where it listens.
+Without Lean's keys in the environment (LEAN_APP, LEAN_SECRET, LEAN_WEBHOOK_SECRET) Mockbank plays Lean.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 from aiohttp import web
 
-from leanflow import Change, Handlers, LeanFlow, Resource, State
+from leanflow import Change, DataRequest, Handlers, LeanFlow, Resource, State
 from leanflow_adapters import open_store
 from leanflow_adapters.http import LeanTransport
-from leanflow_adapters.web.aiohttp import add_webhook
+from leanflow_adapters.mockbank import lean_or_mockbank
+from leanflow_adapters.web.aiohttp import add_webhook, front_end_app, lifespan
 
-FLOWS = web.AppKey("flows", LeanFlow)
+PAGE = Path(__file__).with_name("page.html")
 handlers = Handlers()
 
 
-@handlers.on(State.fetched, resource=Resource.transactions, name="store-transactions")
+@handlers.on(State.fetched, resource=Resource.accounts, name="store-accounts")
 async def arrived(change: Change, flows: LeanFlow) -> None:
     """Use the data. Called at least once for each change: `change.key` tells a second time from the first."""
     results = await flows.results(change.request.id)
-    print(f"{change.key}: {len(results.items)} transactions for {change.request.reference}", flush=True)
+    print(f"{len(results.items)} accounts for {change.request.reference}", flush=True)
 
 
-async def ask(http: web.Request) -> web.Response:
-    """POST /requests: ask for transactions. Asking again while a request is live returns that one."""
-    request = await http.app[FLOWS].request(Resource.transactions, **await http.json())
-    return web.json_response({"id": request.id, "state": request.state})
+def user_of(http: web.Request) -> str:
+    """Return who is logged in. Your session knows; here everybody is the same user, unless a cookie says otherwise."""
+    return http.cookies.get("user", "user-17")
 
 
-async def look(http: web.Request) -> web.Response:
-    """GET /requests/{id}: the front end looks until it is fetched, has failed, or the user is wanted."""
-    request = await http.app[FLOWS].get(http.match_info["id"])
-    return web.json_response({"state": request.state, "failure": request.failure and request.failure.to_dict()})
-
-
-async def prompt(http: web.Request) -> web.Response:
-    """POST /requests/{id}/prompt: the user is wanted; the browser runs Lean.reconnect with what this returns."""
-    made = await http.app[FLOWS].prompt(http.match_info["id"])
-    return web.json_response({"number": made.number, "reconnect": made.to_dict()})
-
-
-async def callback(http: web.Request) -> web.Response:
-    """POST /requests/{id}/callback: what the Link SDK said in the browser. A hint; Lean's webhooks decide."""
-    said = await http.json()
-    request = await http.app[FLOWS].callback(http.match_info["id"], said["payload"], prompt=said["number"])
-    return web.json_response({"id": request.id, "state": request.state})
-
-
-async def engine(app: web.Application) -> AsyncIterator[None]:
-    """Run the engine as long as the application runs."""
-    async with app[FLOWS]:
-        yield
+def is_theirs(http: web.Request, record: DataRequest) -> bool:
+    """Decide who may see a request, run its prompt, follow its progress."""
+    return record.reference == user_of(http)
 
 
 def make_app(env: Mapping[str, str]) -> web.Application:
     """Put the application together. Nothing is opened before it runs."""
-    name, secret, url = env["LEAN_APP"], env["LEAN_SECRET"], env.get("LEAN_URL")  # Lean's sandbox, unless it is given
-    store = open_store(env.get("STORE", "sqlite:///flows.db"))
-    lean = LeanTransport(client_id=name, client_secret=secret, base_url=url, auth_url=url)
-    hook = [env["LEAN_WEBHOOK_SECRET"]]
-    flows = LeanFlow(store=store, transport=lean, webhook_secrets=hook, handlers=handlers, app=name)
+    name, url = env["LEAN_APP"], env.get("LEAN_URL")
+    lean = LeanTransport(client_id=name, client_secret=env["LEAN_SECRET"], base_url=url, auth_url=url)
+    store, secrets = open_store(env["STORE"]), [env["LEAN_WEBHOOK_SECRET"]]
+    flows = LeanFlow(store=store, transport=lean, webhook_secrets=secrets, handlers=handlers, app=name)
+
+    async def page(_http: web.Request) -> web.Response:
+        text = PAGE.read_text(encoding="utf-8").replace("{{ sdk }}", env["LEAN_SDK"])
+        return web.Response(text=text, content_type="text/html")
+
+    async def ask(http: web.Request) -> web.Response:
+        entity_id, customer_id = env["ENTITY_ID"], env["CUSTOMER_ID"]  # your tables know
+        request = await flows.request(
+            Resource.accounts, entity_id=entity_id, customer_id=customer_id, reference=user_of(http)
+        )
+        return web.json_response({"id": request.id})
+
+    async def show(http: web.Request) -> web.Response:
+        request_id = http.match_info["request_id"]
+        if not is_theirs(http, await flows.get(request_id)):
+            raise web.HTTPNotFound
+        return web.json_response([{"name": one["nickname"]} for one in (await flows.results(request_id)).items])
+
     app = web.Application()
-    app[FLOWS] = flows
-    app.cleanup_ctx.append(engine)
-    app.router.add_post("/requests", ask)
-    app.router.add_get("/requests/{id}", look)
-    app.router.add_post("/requests/{id}/prompt", prompt)
-    app.router.add_post("/requests/{id}/callback", callback)
+    app.cleanup_ctx.append(lifespan(flows))
+    app.router.add_get("/", page)
+    app.router.add_post("/accounts", ask)
+    app.router.add_get("/accounts/{request_id}", show)
     add_webhook(app, "/lean/webhooks", flows)
+    app.add_subapp("/requests", front_end_app(flows, authorise=is_theirs))
     return app
 
 
 if __name__ == "__main__":
-    web.run_app(make_app(os.environ), host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    with lean_or_mockbank(os.environ, f"http://127.0.0.1:{port}/lean/webhooks") as settings:
+        web.run_app(make_app(settings), host="127.0.0.1", port=port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 import attrs
 
@@ -65,40 +64,40 @@ class Caller:
                     event = ActionDue(action=action.value).stamped(claimed.now, f"due:{request.id}:{request.version}")
                     await self.steps.apply(request.id, event, release=self.owner)
                 case Action.place:
-                    await self._call(claimed, self._place(request, claimed))
+                    await self._call(request, self._place(request, claimed))
                 case Action.fetch | Action.probe:
-                    await self._call(claimed, self._collect(request))
+                    await self._call(request, self._collect(request))
         except StoreUnavailable as error:
             _log.warning("the store is unavailable: %s", error.reason, extra=_extra(request))
         except RequestNotFound:
             _log.info("erased while at work on it", extra=_extra(request))
 
-    async def _call(self, claimed: Claimed, asking: Awaitable[AnswerEvent]) -> None:
-        request = claimed.request
+    async def _call(self, request: DataRequest, asking: Awaitable[AnswerEvent]) -> None:
         self._at_work[request.id] = request
         try:
             site("before_call")
             answered = await asking
             site("after_call")
-            await self._feed(claimed, answered)
+            await self._feed(request, answered)
             site("after_answer")
         finally:
             self._at_work.pop(request.id, None)  # a second run, after a lost lease, may have been faster
 
-    async def _feed(self, claimed: Claimed, answered: AnswerEvent) -> None:
-        """Commit the answer, tried again until the lease is over: the inbox key makes that safe."""
-        request = claimed.request
+    async def _feed(self, request: DataRequest, answered: AnswerEvent) -> None:
+        """Commit the answer, tried again until the store takes it: an answer is dear, and its number makes that safe.
+
+        Meanwhile the lease is renewed. Where it was lost, the answer is an older one: the step says what it is worth.
+        """
         key = f"answer:{request.id}:{request.call_no}"
         event = answered.numbered(request.call_no).stamped(self._clock.now(), key)
         wait = 0.1
         while True:
             try:
                 await self.steps.apply(request.id, event, release=self.owner)  # type: ignore[arg-type]
-            except StoreUnavailable:
-                if self._clock.now() + timedelta(seconds=wait) >= claimed.lease_until:
-                    raise
+            except StoreUnavailable as error:
+                _log.warning("an answer waits for the store: %s", error.reason, extra=_extra(request))
                 await self._clock.sleep(wait)
-                wait = min(wait * 2, 5.0)
+                wait = min(wait * 2, 1.0)
             else:
                 return
 

@@ -74,8 +74,10 @@ def due_time(request: DataRequest) -> datetime | None:
     """Return the least time at which `next_action` returns something, or None on ends."""
     if request.state.is_end:
         return None
-    end = end_of(request)
-    times = [t for t in (request.probe_at, request.place_at, request.wait_until) if t is not None]
-    if end is not None and (request.probe_at is None or not wants_last_probe(request, end)):
-        times.append(end)
-    return min(times, default=None)
+    due, end = request.probe_at, end_of(request)
+    if end is not None and due is not None and wants_last_probe(request, end):
+        end = None
+    for moment in (request.place_at, request.wait_until, end):
+        if moment is not None and (due is None or moment < due):
+            due = moment
+    return due

@@ -90,7 +90,7 @@ class Accepted:
         request: the new record, its version one more.
         trigger: of the transition taken.
         effects: what must be done, in the same step.
-        ids: ids by which Lean may name the request from now on.
+        ids: ids by which Lean may name the request from now on, but those that it has.
     """
 
     request: DataRequest

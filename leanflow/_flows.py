@@ -13,46 +13,46 @@ from typing import Any, Self
 import attrs
 
 from leanflow import calls
+from leanflow._buses import BusLine, by_name, open_all
 from leanflow._call import Answer, Call, Reply
 from leanflow._caller import Caller
 from leanflow._handlers import Handlers, collect
 from leanflow._ids import new_id
 from leanflow._lean.documents import parse_customer
-from leanflow._lean.signature import find_header, verify
-from leanflow._lean.webhooks import parse_webhook
 from leanflow._notify import Notifier, rung_or_over
+from leanflow._observed import caller_of, keep_looking, receiver_of, relay_of, starting, steps_of, transport_of
 from leanflow._operations import states_of
 from leanflow._policy import Policy
 from leanflow._prompts import ConnectPrompt
 from leanflow._reconcile import Reconciler
-from leanflow._relay import Audience, Relay
+from leanflow._relay import Audience
 from leanflow._request import DataRequest, Scope, State
 from leanflow._settings import Settings, check_settings
 from leanflow._sites import site
-from leanflow._steps import Steps
+from leanflow._store_clock import StoreClock
 from leanflow._system import SystemClock, system_random
 from leanflow._transaction import Transaction
 from leanflow._upkeep import Upkeep
 from leanflow._worker import Worker
 from leanflow.errors import (
-    BadSignature,
     CallFailed,
     InvalidRequest,
+    KeyMissing,
     Livelock,
-    MalformedBody,
     NotStarted,
-    StoreUnavailable,
     WrongLoop,
 )
+from leanflow.observing import Observer
 from leanflow.ports import (
-    WAKE,
+    KEYS,
     Bus,
     Claimed,
     Clock,
     Created,
+    Encrypting,
+    Hinting,
     HistoryEntry,
     RandomSource,
-    Sink,
     Store,
     Transport,
 )
@@ -60,7 +60,9 @@ from leanflow.ports import (
 __all__ = ["LeanFlow"]
 
 _log = logging.getLogger("leanflow.engine")
-_webhook_log = logging.getLogger("leanflow.webhook")
+
+LOOKS_PER_SECOND = 100
+"""At the store, for all who wait: about a hundredth of what it can do."""
 
 TICK_ROUNDS = 1000
 """Rounds of `tick` without rest that are taken for a livelock."""
@@ -89,6 +91,7 @@ class LeanFlow(Upkeep):
         policy: Policy | None = None,
         workers: int = 1,
         dice: RandomSource | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Put an engine together.
 
@@ -102,10 +105,11 @@ class LeanFlow(Upkeep):
             environment: ``sandbox`` or ``production``.
             region: ``uae`` or ``ksa``.
             api: ``v1`` or ``v2``, for new requests; a stored one keeps its own.
-            clock: the system's unless given.
+            clock: the system's unless given; not asked for the time where the store has a clock of its own.
             policy: waits, budgets and limits.
             workers: background workers; 0 for tests, which call `tick`.
             dice: for ids and jitter; the operating system's unless given.
+            observer: sees what is done, as `leanflow_adapters.otel.Telemetry`.
 
         Raises:
             InvalidRequest: an argument is wrong, as an empty secret.
@@ -113,27 +117,30 @@ class LeanFlow(Upkeep):
         check_settings(
             app=app, environment=environment, region=region, api=api, workers=workers, secrets=webhook_secrets
         )
+        self._time = StoreClock(clock or SystemClock(), store)
         settings = Settings(
             scope=Scope(app=app, environment=environment, region=region),
             api=api,
             policy=policy or Policy(),
-            clock=clock or SystemClock(),
+            clock=self._time,
             dice=dice or system_random(),
-            transport=transport,
+            transport=transport_of(transport, observer),
+            observer=observer,
         )
         self._notifier = Notifier()
-        steps = Steps(store, settings.scope, settings.policy, self._notifier, self._stir)
+        steps = steps_of(settings, store, self._notifier, self._stir)
         super().__init__(settings, store, steps)
         self._transport = transport
         self._secrets = tuple(webhook_secrets)
+        self._receiver = receiver_of(settings, steps, self._secrets)
         self._policy = settings.policy
         self._dice = settings.dice
         self._sets = [handlers] if isinstance(handlers, Handlers) else list(handlers)
-        self._buses = {b.name: b for b in ([] if bus is None else bus if isinstance(bus, Iterable) else [bus])}
         self._handlers = collect(self._sets)
-        twice = self._buses.keys() & self._handlers.keys()
-        if twice or WAKE in self._buses:
-            raise InvalidRequest("bus", f"{min(twice, default=WAKE)!r} is the name of another sink; choose another")
+        buses = [] if bus is None else bus if isinstance(bus, Iterable) else [bus]
+        named = by_name(buses, self._handlers)
+        self._buses = {name: BusLine(each, self._time, settings.policy) for name, each in named.items()}
+        self._face: Any = self  # what handlers that block are called with; `leanflow.blocking` puts itself there
         self._workers_wanted = workers
         self._workers: list[Worker] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -143,7 +150,7 @@ class LeanFlow(Upkeep):
         self._owner = ""
         self._caller: Caller
         self._idle_worker: Worker
-        self._keeping: asyncio.Task[None]
+        self._keeping: asyncio.Future[list[None]]
 
     def __repr__(self) -> str:
         scope = self._scope
@@ -205,26 +212,37 @@ class LeanFlow(Upkeep):
             self._opened.append(self._store)
         if not getattr(self._transport, "is_open", False):
             self._opened.append(self._transport)
-        for bus in self._buses.values():
-            await bus.open()
-            self._opened.append(bus)
-        sinks = [Sink(name=WAKE), *(h.sink for h in self._handlers.values())]
-        sinks += [Sink(name=name, reports=True) for name in self._buses]
-        await self._store.register(self._scope, sinks[1:])
+        self._opened += self._buses.values()
+        await open_all(self._buses.values())
+        if not isinstance(self._store, Encrypting) and (keys := await self._store.remember(self._scope, KEYS)):
+            raise KeyMissing(keys)
+        sinks = [*(h.sink for h in self._handlers.values()), *(line.sink for line in self._buses.values())]
+        await self._store.register(self._scope, sinks)
+        await self._time.set()
         owner = new_id(self._clock.now(), self._dice)
         self._owner = owner
-        self._caller = Caller(self._settings, self._store, self._steps, owner)
+        self._caller = caller_of(self._settings, self._store, self._steps, owner)
         self._idle_worker = self._worker(owner, self._caller)
-        self._keeping = asyncio.create_task(self._caller.keep_leases(), name="leanflow leases")
         self._workers = [self._worker(f"{owner}.{n}") for n in range(1, self._workers_wanted + 1)]
-        for worker in self._workers:
-            worker.start()
+        kept = [self._caller.keep_leases(), self._time.keep()]
+        observer = self._settings.observer
+        if observer is not None and self._workers:
+            kept.append(keep_looking(observer, self, self._clock))
+        with starting(observer):
+            self._keeping = asyncio.gather(*kept)
+            for worker in self._workers:
+                worker.start()
+        if (
+            isinstance(self._store, Hinting)
+            and (hearing := await self._store.hear(self._scope, self._heard)) is not None
+        ):
+            self._opened.append(hearing)
 
     def _worker(self, owner: str, caller: Caller | None = None) -> Worker:
         if caller is None:
-            caller = Caller(self._settings, self._store, self._steps, owner)
-        audience = Audience(handlers=self._handlers, buses=self._buses, engine=self)
-        relay = Relay(self._settings, self._store, self._steps, audience, owner)
+            caller = caller_of(self._settings, self._store, self._steps, owner)
+        audience = Audience(handlers=self._handlers, buses=self._buses, engine=self, face=self._face)
+        relay = relay_of(self._settings, self._store, self._steps, audience, owner)
         return Worker(self._settings, self._store, caller=caller, relay=relay, reconciler=self._reconciler())
 
     def _reconciler(self) -> Reconciler:
@@ -264,6 +282,16 @@ class LeanFlow(Upkeep):
         for worker in self._workers:
             worker.stir(announced=announced, due_at=due_at)
 
+    def _heard(self, request_ids: Sequence[str]) -> None:
+        """Take the hint that another process has moved these: what was known of them is old, and there may be work."""
+        for request_id in request_ids:
+            self._steps.forget(request_id)
+            self._notifier.tell(request_id)
+        self._stir(announced=True, due_at=self._clock.now())
+
+    def _served(self) -> Collection[str]:
+        return (*self._handlers, *self._buses)
+
     def _is_working(self) -> bool:
         return bool(self._workers) and all(worker.is_alive for worker in self._workers)
 
@@ -273,11 +301,10 @@ class LeanFlow(Upkeep):
         self, made: DataRequest, renews: str | None = None, renewal: HistoryEntry | None = None
     ) -> Created:
         """Insert it claimed by this engine, which places it at once: no worker takes it as well."""
-        lease_until = await self._store.now() or self._clock.now()
         creation = attrs.evolve(
             self._creation(made.moved({"call_no": 1}), renews=renews, renewal=renewal),
             owner=self._owner,
-            lease_until=lease_until + self._policy.lease,
+            lease_until=self._clock.now() + self._policy.lease,
         )
         creating = asyncio.create_task(self._store.create(creation), name=f"leanflow create {made.id}")
         self._creating.add(creating)
@@ -339,27 +366,7 @@ class LeanFlow(Upkeep):
             commit.
         """
         self._check()
-        if len(raw_body) > self._policy.max_body:
-            return Reply(status=413, body=b"too large")
-        if not verify(raw_body, find_header(headers), self._secrets):
-            _webhook_log.warning("refused a webhook: %s", BadSignature("missing or wrong"))
-            return Reply(status=401, body=b"bad signature")
-        try:
-            event = parse_webhook(raw_body)
-        except MalformedBody as error:
-            _webhook_log.warning("refused a webhook: %s", error)
-            return Reply(status=400, body=b"malformed")
-        stamped = event.stamped(self._clock.now(), event.inbox_key)
-        try:
-            async with asyncio.timeout(self._policy.commit_timeout.total_seconds()):
-                heard = await self._steps.hear(stamped)
-        except (StoreUnavailable, TimeoutError) as error:
-            why = error if isinstance(error, StoreUnavailable) else "it took too long"
-            _webhook_log.warning("cannot store a webhook now: %s", why, extra={"event": event.type})
-            return Reply(status=503, body=b"try again", retry=True)
-        _webhook_log.debug("heard", extra={"event": event.type, "declined": "duplicate" if heard.duplicate else None})
-        site("before_200")
-        return Reply(status=200, body=b"ok")
+        return await self._receiver.receive(headers, raw_body)
 
     async def reconcile(self, since: datetime | None = None) -> int:
         """Hear every event that Lean sent since `since` (its Events API has 90 days); return how many were news.
@@ -374,13 +381,22 @@ class LeanFlow(Upkeep):
     # waiting
 
     async def wait(
-        self, request_id: str, *, until: Collection[State] | None = None, timeout: float | timedelta | None = None
+        self,
+        request_id: str,
+        *,
+        until: Collection[State] | None = None,
+        after: int | None = None,
+        timeout: float | timedelta | None = None,
     ) -> DataRequest:
         """Wait until the request has ended or the user is wanted; or until it is in one of `until`, or has ended.
+
+        What this process commits is noticed at once. For what others commit the store is asked every `policy.poll`;
+        with many waiting less often, a hundred times a second for all of them together.
 
         Args:
             request_id: which.
             until: other states to wait for.
+            after: a version that is known: wait for a later one, in any state, or in one of `until` if that is given.
             timeout: seconds, or a timedelta, on the engine's clock; None: for ever.
 
         Raises:
@@ -389,7 +405,8 @@ class LeanFlow(Upkeep):
             TimeoutError: it took longer.
         """
         self._check()
-        wanted = states_of(until, "until")
+        wanted = states_of(tuple(State) if until is None and after is not None else until, "until")
+        known = -1 if after is None else after
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = None if seconds is None else self._clock.now() + timedelta(seconds=seconds)
         with self._notifier.listen(request_id) as told:
@@ -397,9 +414,10 @@ class LeanFlow(Upkeep):
                 # Told: by a commit of this process, whose record is known. Not told: perhaps another process moved it.
                 request = await (self._known(request_id) if told.is_set() else self.get(request_id))
                 told.clear()
-                if request.state.is_end or (request.state.needs_user if wanted is None else request.state in wanted):
+                is_wanted = request.state.needs_user if wanted is None else request.state in wanted
+                if request.state.is_end or (is_wanted and request.version > known):
                     return request
-                left = self._policy.poll.total_seconds()
+                left = max(self._policy.poll.total_seconds(), self._notifier.listeners / LOOKS_PER_SECOND)
                 if deadline is not None:
                     left = min(left, (deadline - self._clock.now()).total_seconds())
                     if left <= 0:
@@ -453,9 +471,9 @@ class LeanFlow(Upkeep):
             MalformedBody: Lean's answer is no customer.
         """
         self._check()
-        answer = await self._transport.send(calls.create_customer(app_user_id))
+        answer = await self._settings.transport.send(calls.create_customer(app_user_id))
         if answer.status == 409:
-            answer = await self._transport.send(calls.find_customer(app_user_id))
+            answer = await self._settings.transport.send(calls.find_customer(app_user_id))
         if not 200 <= answer.status < 300:
             raise CallFailed(f"Lean answered HTTP {answer.status} for the customer", maybe_sent=True)
         return parse_customer(answer)
@@ -467,7 +485,7 @@ class LeanFlow(Upkeep):
             CallFailed: no answer came back.
         """
         self._check()
-        return await self._transport.send(call)
+        return await self._settings.transport.send(call)
 
     # the application's own transaction
 

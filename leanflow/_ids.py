@@ -11,7 +11,7 @@ from uuid import UUID
 from leanflow._request import Resource, Scope
 from leanflow.ports import RandomSource
 
-__all__ = ["fingerprint_of", "new_id"]
+__all__ = ["fingerprint_of", "first_id", "new_id"]
 
 _BITS = 62
 _DICE = 53
@@ -24,9 +24,17 @@ def new_id(now: datetime, dice: RandomSource) -> str:
         now: aware.
         dice: asked once; one number has 53 bits.
     """
+    return _id(now, int(dice.random() * (1 << _DICE)) << (_BITS - _DICE))
+
+
+def first_id(now: datetime) -> str:
+    """Return an id before which are all that were made earlier, and behind which are all that are made later."""
+    return _id(now, 0)
+
+
+def _id(now: datetime, tail: int) -> str:
     micros = int(now.timestamp() * 1_000_000)
     millis, rest = divmod(micros, 1000)
-    tail = int(dice.random() * (1 << _DICE)) << (_BITS - _DICE)
     value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (rest * 4096 // 1000) << 64 | 0b10 << _BITS | tail
     return str(UUID(int=value))
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
+import attrs
 from transitions import Event as _StockTriggers, Machine, Transition
 
 from leanflow._due import due_time
@@ -32,7 +33,7 @@ from leanflow.events import (
     WebhookEvent,
 )
 
-__all__ = ["DEFAULT_POLICY", "build_machine", "decide"]
+__all__ = ["DEFAULT_POLICY", "RULES", "Rules", "build_machine", "decide", "decide_by", "row_taken"]
 
 DEFAULT_POLICY: Final = Policy()
 _NO_EFFECTS: tuple[Effect, ...] = ()
@@ -82,12 +83,7 @@ class _TableMachine(Machine):
 
 
 def build_machine(table: tuple[Row, ...], machine_cls: type[Machine] = _TableMachine) -> Machine:
-    """Return a machine without a model, made of the table's rows.
-
-    Raises:
-        InvalidTable: the table contradicts itself; with all problems.
-    """
-    check(table)
+    """Return a machine without a model, made of the table's rows."""
     machine = machine_cls(model=None, states=State, initial=State.requested, auto_transitions=False)
     for row in table:
         extra: dict[str, Any] = {"row": row} if issubclass(machine.transition_cls, _RowTransition) else {}
@@ -97,9 +93,21 @@ def build_machine(table: tuple[Row, ...], machine_cls: type[Machine] = _TableMac
     return machine
 
 
-_MACHINE: Final = build_machine(TABLE)
-_EVENTS: Final[Mapping[str, _Triggers]] = cast(Mapping[str, _Triggers], _MACHINE.events)
-_EARLY: Final = early_triggers(TABLE)
+@attrs.frozen
+class Rules:
+    """A table made ready to decide by: its rows by trigger, and what is early in each state."""
+
+    rows: Mapping[str, _Triggers]
+    early: Mapping[State, frozenset[str]]
+
+    @classmethod
+    def of(cls, table: tuple[Row, ...]) -> Self:
+        """Return the rules of a table, which is not checked."""
+        return cls(cast(Mapping[str, _Triggers], build_machine(table).events), early_triggers(table))
+
+
+check(TABLE)
+RULES: Final = Rules.of(TABLE)
 
 
 def decide(request: DataRequest, event: Event, policy: Policy = DEFAULT_POLICY) -> Decision:
@@ -113,21 +121,34 @@ def decide(request: DataRequest, event: Event, policy: Policy = DEFAULT_POLICY) 
     Raises:
         ValueError: the event has no time; use `event.stamped(at)`.
     """
+    return decide_by(RULES, request, event, policy)
+
+
+def decide_by(rules: Rules, request: DataRequest, event: Event, policy: Policy) -> Decision:
+    """Return what an event means for a request by the rules of a table: see `decide`."""
     if event.at is None:
         msg = "the event has no time: use event.stamped(at)"
         raise ValueError(msg)
-    ids = _ids_of(event)
+    ids = _ids_brought(request, event)
     misplaced = _misplaced(request, event)
     if misplaced is not None:
         return Declined(reason=misplaced, ids=ids)
     cursor = _Cursor(request.state)
-    triggers = _EVENTS.get(event.tag)
+    triggers = rules.rows.get(event.tag)
     if triggers is None or not triggers.trigger(cursor, request, event, policy):
-        return _declined(request, event, cursor, ids)
+        return _declined(rules, request, event, cursor, ids)
     row = cursor.row
     assert row is not None
     moved = _moved(request, event.at, row, row.change(request, event, policy))
     return Accepted(request=moved, trigger=row.trigger, effects=_effects(request, moved, event), ids=ids)
+
+
+def row_taken(request: DataRequest, event: Event, policy: Policy = DEFAULT_POLICY) -> Row | None:
+    """Return the row that an event takes; None if it is declined. For those who look at the machine, as tests do."""
+    cursor = _Cursor(request.state)
+    if _misplaced(request, event) is None and event.tag in RULES.rows:
+        RULES.rows[event.tag].trigger(cursor, request, event, policy)
+    return cursor.row
 
 
 # --- is it for this round at all? --------------------------------------------------------------------------------
@@ -147,7 +168,8 @@ def _misplaced_answer(request: DataRequest, event: AnswerEvent) -> Reason | None
     """An older call's answer counts where nothing newer is known; a placement's only in `requested`, or as data."""
     if event.call_no is not None and event.call_no < request.call_no:
         waits = isinstance(event, (AnsweredPending, AnsweredReconnect))  # a refusal is of that call alone, ids or not
-        brings = isinstance(event, AnsweredOk) or (waits and bool(_ids_of(event)))
+        named = event.results_id is not None or event.reconnect_id is not None or event.refresh_id is not None
+        brings = isinstance(event, AnsweredOk) or (waits and named)
         if not (request.state is State.requested and request.ids_call_no < event.call_no and brings):
             return Reason.late if request.state.is_end else Reason.stale
     if event.source is Source.placement and request.state is not State.requested and not isinstance(event, AnsweredOk):
@@ -176,10 +198,12 @@ def _misplaced_webhook(request: DataRequest, event: WebhookEvent) -> Reason | No
     return Reason.stale if before else None
 
 
-def _declined(request: DataRequest, event: Event, cursor: _Cursor, ids: tuple[tuple[IdKind, str], ...]) -> Declined:
+def _declined(
+    rules: Rules, request: DataRequest, event: Event, cursor: _Cursor, ids: tuple[tuple[IdKind, str], ...]
+) -> Declined:
     if cursor.declined_by is not None:
         return Declined(reason=Reason.guard, guard=cursor.declined_by, ids=ids)
-    if isinstance(event, WebhookEvent) and event.tag in _EARLY[request.state]:
+    if isinstance(event, WebhookEvent) and event.tag in rules.early[request.state]:
         return Declined(reason=Reason.early, ids=ids)
     if isinstance(event, (AnswerEvent, WebhookEvent, Hinted)):
         return Declined(reason=Reason.late, ids=ids)
@@ -220,15 +244,15 @@ def _proves_live(request: DataRequest, event: Event) -> bool:
     return wanted and isinstance(event, (ResultsReady, AnsweredOk)) and request.resource is not Resource.refresh
 
 
-def _ids_of(event: Event | AnswerEvent) -> tuple[tuple[IdKind, str], ...]:
-    """Return the ids by which Lean may name the request from this answer on."""
+def _ids_brought(request: DataRequest, event: Event | AnswerEvent) -> tuple[tuple[IdKind, str], ...]:
+    """Return the ids by which Lean may name the request from this answer on, and did not before."""
     if not isinstance(event, AnswerEvent):
         return ()
     ids: list[tuple[IdKind, str]] = []  # spelt out: a generator costs a tenth of `decide`
-    if event.results_id is not None:
+    if event.results_id is not None and event.results_id != request.results_id:
         ids.append((IdKind.results, event.results_id))
-    if event.reconnect_id is not None:
+    if event.reconnect_id is not None and event.reconnect_id != request.reconnect_id:
         ids.append((IdKind.reconnect, event.reconnect_id))
-    if event.refresh_id is not None:
+    if event.refresh_id is not None and event.refresh_id != request.refresh_id:
         ids.append((IdKind.refresh, event.refresh_id))
     return tuple(ids)

@@ -13,7 +13,7 @@ from leanflow._ids import fingerprint_of
 from leanflow._request import DataRequest, Resource, Scope
 from leanflow.errors import InvalidRequest
 
-__all__ = ["new_request", "resource_of", "successor_of"]
+__all__ = ["check_text", "new_request", "resource_of", "successor_of"]
 
 REFERENCE_MAX = 255
 METADATA_MAX = 4096
@@ -53,7 +53,7 @@ def new_request(
         ("reference", reference, REFERENCE_MAX),
         ("key", key, KEY_MAX),
     ):
-        _check_text(name, text, longest, required=name == "entity_id")
+        check_text(name, text, longest, required=name == "entity_id")
     if give_up_after is not None and give_up_after <= timedelta():
         raise InvalidRequest("give_up_after", "must be longer than nothing")
     given = _params(params, start_date, end_date)
@@ -125,7 +125,12 @@ def resource_of(value: Resource | str) -> Resource:
         raise InvalidRequest("resource", f"{value!r} is none of {', '.join(Resource)}") from None
 
 
-def _check_text(name: str, text: object, longest: int, *, required: bool) -> None:
+def check_text(name: str, text: object, longest: int = KEY_MAX, *, required: bool = False) -> None:
+    """Refuse what is no text, empty, or too long.
+
+    Raises:
+        InvalidRequest: names the parameter.
+    """
     if text is None and not required:
         return
     if not isinstance(text, str) or not text:

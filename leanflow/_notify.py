@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["KeyedLocks", "Notifier", "rung_or_over"]
@@ -15,15 +15,23 @@ class Notifier:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._listeners = 0
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return self._listeners
 
     @contextmanager
     def listen(self, key: str) -> Iterator[asyncio.Event]:
         """Yield an event that is set whenever `key` is told of."""
         event = asyncio.Event()
         self._waiting.setdefault(key, set()).add(event)
+        self._listeners += 1
         try:
             yield event
         finally:
+            self._listeners -= 1
             waiting = self._waiting[key]
             waiting.discard(event)
             if not waiting:
@@ -39,22 +47,48 @@ class KeyedLocks:
     """One lock per key, kept only while somebody wants it: racers of one process take turns instead of colliding."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[str, _Turns] = {}
 
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold the lock of `key`."""
-        lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
-        self._locks[key] = (lock, users + 1)
+    def hold(self, key: str) -> _Hold:
+        """Hold the lock of `key` for the length of an ``async with``."""
+        return _Hold(self._locks, key)
+
+
+class _Turns(asyncio.Lock):
+    """A lock that knows how many hold it or wait for it."""
+
+    users = 0
+
+
+class _Hold:
+    """One taking of a lock. A class, since a generator made into a context manager costs three times as much."""
+
+    __slots__ = ("_key", "_locks")
+
+    def __init__(self, locks: dict[str, _Turns], key: str) -> None:
+        self._locks = locks
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        turns = self._locks.get(self._key)
+        if turns is None:
+            turns = self._locks[self._key] = _Turns()
+        turns.users += 1
         try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+            await turns.acquire()
+        except BaseException:
+            self._leave(turns)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        turns = self._locks[self._key]
+        turns.release()
+        self._leave(turns)
+
+    def _leave(self, turns: _Turns) -> None:
+        turns.users -= 1
+        if not turns.users:
+            del self._locks[self._key]
 
 
 async def rung_or_over(bell: asyncio.Event, sleep: Coroutine[Any, Any, None]) -> None:

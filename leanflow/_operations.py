@@ -6,20 +6,19 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import attrs
-
-from leanflow._effects import Accepted, Declined
+from leanflow._effects import Accepted, Declined, Reason
 from leanflow._ids import new_id
 from leanflow._lean.results import Results
 from leanflow._machine import decide
-from leanflow._new_request import new_request, resource_of, successor_of
+from leanflow._new_request import check_text, new_request, resource_of, successor_of
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest, Resource, State
 from leanflow._settings import Settings
-from leanflow._step_rows import announcement_of, creation_history, history_of
+from leanflow._step_rows import announcement_of, creation_history, exported, history_of
 from leanflow._steps import Stepped, Steps
-from leanflow.errors import InvalidRequest, KeyReused, NotInState, RequestNotFound
+from leanflow.errors import InvalidRequest, KeyReused, NotInState, RequestNotFound, ResultsPurged
 from leanflow.events import Cancelled, Event, Hinted, Page, Prompted, Renewed, WebhookEvent
+from leanflow.observing import Asked, seeing
 from leanflow.ports import Created, Creation, HistoryEntry, Query, Store
 
 __all__ = ["Operations", "Settings", "states_of"]
@@ -99,7 +98,7 @@ class Operations:
             give_up_after=give_up_after,
             key=key,
         )
-        created = await self._create(made)
+        created = await self._make(made)
         if key is not None and created.by_key and created.request.fingerprint != made.fingerprint:
             raise KeyReused(key, created.request.id)
         return await self._created(created)
@@ -121,9 +120,11 @@ class Operations:
         renewed = Renewed(successor_id=made.id).stamped(now, self._own_key("renewed"))
         decision = decide(old, renewed, self._settings.policy)
         assert isinstance(decision, Accepted)
-        created = await self._create(made, renews=old.id, renewal=history_of(old, decision.request, renewed, decision))
+        created = await self._make(made, renews=old.id, renewal=history_of(old, decision.request, renewed, decision))
         self._steps.forget(old.id)
-        if created.request.id != made.id:
+        if created.request.id == made.id:
+            self._steps.saw(old, renewed, decision)
+        else:
             await self._link(old, created.request)
         return await self._created(created)
 
@@ -133,6 +134,16 @@ class Operations:
         if fresh.successor_id is None:
             event = Renewed(successor_id=successor.id).stamped(self._clock.now(), self._own_key("renewed"))
             await self._steps.apply(old.id, event)
+
+    async def _make(self, made: DataRequest, **renewing: Any) -> Created:
+        """Insert it, with the trace context that the observer gives it."""
+        observer = self._settings.observer
+        if observer is None:
+            return await self._create(made, **renewing)
+        with seeing(observer.asking, Asked(), made) as asked:
+            created = await self._create(made.moved({"traceparent": asked.traceparent}), **renewing)
+            asked.request, asked.is_new = created.request, created.is_new
+        return created
 
     async def _create(
         self, made: DataRequest, renews: str | None = None, renewal: HistoryEntry | None = None
@@ -218,17 +229,24 @@ class Operations:
         await self.get(request_id)
         return tuple(await self._store.history(self._scope, request_id))
 
-    async def export(self, request_id: str) -> dict[str, Any]:
-        """Return record and history as JSON values: no bank data, no secrets. For support, and for replay in tests.
+    async def export(self, request_id: str, *, personal: bool = False) -> dict[str, Any]:
+        """Return record and history as JSON values. For support, and for `leanflow.testing.replay`.
+
+        Never holds bank data, secrets or the customer's address. Lean's ids are in it: without them nothing could be
+        looked up, or replayed.
+
+        Args:
+            request_id: which.
+            personal: with what may point to a person: `customer_id`, `reference`, `metadata` and `key`, and Lean's
+                words about a failure.
 
         Raises:
             RequestNotFound: there is none.
         """
         request = await self.get(request_id)
-        rows = [_exported(entry) for entry in await self._store.history(self._scope, request_id)]
-        told = request.to_dict()
-        told.pop("customer_ip", None)
-        return {"leanflow": 1, "request": told, "history": rows}
+        history = await self._store.history(self._scope, request_id)
+        told = (entry for entry in history if entry.version <= request.version)  # it may have moved on meanwhile
+        return exported(request, told, personal=personal)
 
     async def pages(self, request_id: str) -> AsyncIterator[Page]:
         """Yield the fetched pages one at a time.
@@ -236,6 +254,7 @@ class Operations:
         Raises:
             RequestNotFound: there is none.
             NotInState: it is not fetched.
+            ResultsPurged: they are not kept any more.
         """
         request = await self.get(request_id)
         if request.state is not State.fetched:
@@ -245,6 +264,8 @@ class Operations:
             for page in batch:
                 yield page
             first = batch[-1].number + 1
+        if first == 0:
+            raise ResultsPurged(request_id)
 
     async def results(self, request_id: str) -> Results:
         """Return what was fetched, all pages together.
@@ -252,6 +273,7 @@ class Operations:
         Raises:
             RequestNotFound: there is none.
             NotInState: it is not fetched.
+            ResultsPurged: they are not kept any more.
             MalformedBody: Lean's body is not what its documents say; the raw bytes are in `pages`.
         """
         pages = [page async for page in self.pages(request_id)]
@@ -259,21 +281,31 @@ class Operations:
 
     # events
 
-    async def prompt(self, request_id: str) -> ReconnectPrompt:
+    async def prompt(self, request_id: str, *, key: str | None = None) -> ReconnectPrompt:
         """Hand out the prompt: the request awaits its user. Asked again: the same ids, a fresh token, the next number.
+
+        Args:
+            request_id: which.
+            key: idempotency key: asked again with the same one, the same prompt with its number, and no further one.
 
         Raises:
             RequestNotFound: there is none.
-            NotInState: it does not need its user, its reconnect id has died, or the Link SDK failed too often with it.
+            NotInState: it does not need its user, its reconnect id has died, or the Link SDK failed too often with it;
+                or the prompt that was made with this key is over.
             CallFailed: no access token could be got; nothing has changed.
         """
         self._check()
+        check_text("key", key)
         request = await self._known(request_id)
+        if not request.state.needs_user:  # as far as this process knows; another may have moved it
+            request = await self.get(request_id)
         token = None
         if request.state.needs_user and request.customer_id is not None:
             token = await self._settings.transport.token(request.customer_id)
-        stepped = await self._apply_own(request_id, Prompted(), "prompt")
-        prompted = stepped.request
+        if key is None:
+            prompted = (await self._apply_own(request_id, Prompted(), "prompt")).request
+        else:
+            prompted = await self._prompt_once(request_id, f"prompt:{request_id}:{key}")
         assert prompted.reconnect_id is not None
         return ReconnectPrompt(
             request_id=request_id,
@@ -284,6 +316,26 @@ class Operations:
             access_token=token,
             expires_at=prompted.expires_at,
         )
+
+    async def _prompt_once(self, request_id: str, inbox_key: str) -> DataRequest:
+        """Prompt unless it was done under this inbox key; then that prompt must be the one the user still has."""
+        stepped = await self._steps.apply(request_id, Prompted().stamped(self._clock.now(), inbox_key))
+        if isinstance(stepped.decision, Accepted):
+            return stepped.request
+        if stepped.decision.reason is not Reason.duplicate:
+            raise NotInState(request_id, stepped.request.state, "prompt", _why(stepped))
+        request, number = stepped.request, 0
+        for entry in await self._store.history(self._scope, request_id):
+            if entry.tag != Prompted.tag:
+                continue
+            number += entry.trigger is not None
+            if entry.key != inbox_key:
+                continue
+            if entry.trigger and request.state is State.awaiting_user and request.prompt_number == number:
+                return request
+            break
+        over = "this key's prompt is over, or was refused; prompt again with a new key"
+        raise NotInState(request_id, request.state, "prompt", over)
 
     async def callback(self, request_id: str, payload: Mapping[str, Any], *, prompt: int) -> DataRequest:
         """Take the Link SDK's word, a hint: it may bring the prompt back, and has the results looked at sooner.
@@ -391,11 +443,3 @@ def _why(stepped: Stepped) -> str:
     if request.state.is_end:
         return "it has ended"
     return "" if request.state.needs_user else "it does not need its user"
-
-
-def _exported(entry: HistoryEntry) -> dict[str, Any]:
-    told = attrs.asdict(entry)
-    told["at"] = entry.at.isoformat()
-    told["event"] = dict(entry.event)
-    del told["request_id"]
-    return told

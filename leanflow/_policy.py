@@ -68,6 +68,7 @@ class Policy:
         inbox_life: how long seen events are remembered: as far back as Lean's Events API goes.
         announce_backoff: waits before an announcement is tried again; the last is repeated.
         announce_tries: after so many it is set aside.
+        bus_timeout: how long a bus may take for a batch before that counts as failed; well under the lease.
         reconcile_every: how often lost webhooks are looked for in Lean's Events API; None: only by hand.
         shutdown_wait: how long leaving `async with` waits for what is in flight.
     """
@@ -107,6 +108,7 @@ class Policy:
     inbox_life: timedelta = _wait(90 * _DAY)
     announce_backoff: tuple[timedelta, ...] = (_SECOND, 5 * _SECOND, 30 * _SECOND, 5 * _MINUTE, 30 * _MINUTE)
     announce_tries: int = 20
+    bus_timeout: timedelta = _wait(10 * _SECOND)
     reconcile_every: timedelta | None = attrs.field(default=6 * _HOUR)
     shutdown_wait: timedelta = _wait(8 * _SECOND)
 

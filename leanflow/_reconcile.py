@@ -95,7 +95,7 @@ class Reconciler:
         if await self._store.seen(self._scope, event.inbox_key):
             return False
         heard = await self._steps.hear(event.stamped(now, event.inbox_key))
-        return not heard.duplicate
+        return not heard.duplicate and not heard.dropped
 
     async def _last(self) -> datetime | None:
         done = await self._time(_DONE)

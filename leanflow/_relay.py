@@ -14,6 +14,7 @@ import attrs
 
 from leanflow import calls
 from leanflow._backoff import wait_before
+from leanflow._buses import BusLine, is_away
 from leanflow._effects import Change, WakeReason
 from leanflow._handlers import Handler
 from leanflow._lean.documents import consent_lost
@@ -42,11 +43,13 @@ class Audience:
         handlers: by name.
         buses: by name.
         engine: what handlers get as their second argument.
+        face: the same for those that are no coroutines, and run in a thread.
     """
 
     handlers: Mapping[str, Handler]
-    buses: Mapping[str, Bus]
+    buses: Mapping[str, BusLine]
     engine: Any
+    face: Any
 
 
 class Relay:
@@ -63,6 +66,7 @@ class Relay:
         self._handlers = audience.handlers
         self._buses = audience.buses
         self._engine = audience.engine
+        self._face = audience.face
         self._owner = owner
 
     @property
@@ -72,6 +76,8 @@ class Relay:
 
     async def relay(self, sink: str) -> int:
         """Deliver one batch to one sink; return how many rows were tried."""
+        if (line := self._buses.get(sink)) is not None and not await line.is_ready():
+            return 0
         rows = await self._store.claim_outbox(
             self._scope,
             sinks=[sink],
@@ -82,8 +88,8 @@ class Relay:
         )
         if not rows:
             return 0
-        if sink in self._buses:
-            errors = await self._publish(self._buses[sink], rows)
+        if line is not None:
+            errors = await self._publish(line, rows)
         elif sink == WAKE:
             errors = [await self._try(self._wake, row) for row in rows]
         else:
@@ -98,16 +104,21 @@ class Relay:
         return len(rows)
 
     async def _undelivered(self, row: OutboxRow, error: BaseException) -> None:
-        set_aside = row.tries + 1 >= self._policy.announce_tries
-        wait = wait_before(self._policy.announce_backoff, row.tries, row.key)
+        line = self._buses.get(row.sink)
+        away = line is not None and is_away(error)  # which is not the row's fault
+        set_aside = row.tries + 1 >= self._policy.announce_tries and not away
+        due_at = self._clock.now() + wait_before(self._policy.announce_backoff, row.tries, row.key)
+        if line is not None and away:
+            due_at = min(due_at, line.resting_until or due_at)
         level = logging.ERROR if set_aside else logging.WARNING
         what = "set aside; redeliver() brings it back" if set_aside else "will be tried again"
-        _log.log(level, "%s did not take an announcement: %s", row.sink, what, extra={"key": row.key})
+        if not away:  # of which the line tells, once for all
+            _log.log(level, "%s did not take an announcement: %s", row.sink, what, extra={"key": row.key})
         await self._store.undelivered(
             self._scope,
             row.key,
             row.sink,
-            due_at=self._clock.now() + wait,
+            due_at=due_at,
             error=type(error).__name__,
             set_aside=set_aside,
         )
@@ -138,17 +149,14 @@ class Relay:
         if inspect.iscoroutinefunction(handler.function):
             await handler.function(subject, self._engine)
         else:
-            returned = await asyncio.to_thread(handler.function, subject, self._engine)
+            returned = await asyncio.to_thread(handler.function, subject, self._face)
             if inspect.isawaitable(returned):
                 await returned
         site("after_handler")
 
     async def _publish(self, bus: Bus, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
         site("before_publish")
-        try:
-            errors = await bus.publish(rows)
-        except Exception as error:  # noqa: BLE001 - a bus may raise anything; nothing of the batch is taken as published
-            return [error] * len(rows)
+        errors = await bus.publish(rows)
         site("after_publish")
         return errors
 

@@ -198,6 +198,7 @@ class DataRequest:
         failure: set in `failed`.
         predecessor_id: the request that this one renews.
         successor_id: the request that renews this one.
+        traceparent: the trace context of whoever asked (W3C Trace Context), if an observer gave one.
     """
 
     id: str
@@ -256,6 +257,7 @@ class DataRequest:
     failure: Failure | None = None
     predecessor_id: str | None = None
     successor_id: str | None = None
+    traceparent: str | None = None
 
     @property
     def scope(self) -> Scope:

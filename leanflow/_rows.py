@@ -15,17 +15,21 @@ from leanflow.events import Page
 __all__ = [
     "WAKE",
     "Announcement",
+    "Body",
     "Claimed",
     "Committed",
     "Created",
     "Creation",
+    "Erased",
     "HistoryEntry",
     "InboxEntry",
     "OutboxRow",
     "Outcome",
     "ParkedEvent",
     "Parking",
+    "Part",
     "Query",
+    "Reencrypted",
     "Sink",
     "Step",
     "WakeRow",
@@ -98,7 +102,7 @@ class InboxEntry:
         tag: the event's tag.
         at: when leanflow took it in.
         parking: set if it is parked rather than done with.
-        raw: its bytes; kept while it is parked, and for webhooks that are announced.
+        raw: its bytes; kept while it is parked.
     """
 
     key: str
@@ -373,3 +377,76 @@ class Query:
     older_than: datetime | None = None
     after: str | None = None
     limit: int = 100
+
+
+# --- upkeep ------------------------------------------------------------------------------------------------------
+
+
+class Part(StrEnum):
+    """The parts of a store that hold bodies."""
+
+    pages = "pages"  # what was fetched
+    parked = "parked"  # parked events, as they came
+    announcements = "announcements"  # the payloads of undelivered announcements
+
+
+@attrs.frozen(kw_only=True)
+class Body:
+    """One stored body: a page, a parked event, or the payload of an undelivered announcement.
+
+    Attributes:
+        part: of the store that holds it.
+        place: where in that part: (request id, page), (inbox key, nothing) or (announcement key, sink).
+        tag: a parked event's tag, an announcement's kind; ``page``.
+        content: its bytes; of an announcement the JSON text in UTF-8.
+        stored: the bytes that lie in the store: others than `content` if they are encrypted there.
+    """
+
+    part: Part
+    place: tuple[str, str]
+    tag: str
+    content: bytes = attrs.field(repr=False)
+    stored: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Reencrypted:
+    """How far the bodies of a scope are encrypted anew.
+
+    Attributes:
+        looked_at: bodies that were looked at.
+        written: those of them that were encrypted otherwise, or not at all, and now are with the newest key.
+    """
+
+    looked_at: int = 0
+    written: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Erased:
+    """What was deleted of an entity, a customer or a request.
+
+    Attributes:
+        requests: with all that follows.
+        cancelled: how many of them were live, and were cancelled first.
+        history: history rows.
+        pages: pages of results.
+        inbox: inbox rows.
+        parked: parked webhooks.
+        announcements: undelivered announcements of changes, reports and wakes.
+        webhooks: undelivered announcements of webhooks, which carry the webhook's body.
+    """
+
+    requests: int = 0
+    cancelled: int = 0
+    history: int = 0
+    pages: int = 0
+    inbox: int = 0
+    parked: int = 0
+    announcements: int = 0
+    webhooks: int = 0
+
+    def __add__(self, other: Erased) -> Erased:
+        mine, others = attrs.astuple(self), attrs.astuple(other)
+        names = [field.name for field in attrs.fields(Erased)]
+        return Erased(**{name: one + two for name, one, two in zip(names, mine, others, strict=True)})

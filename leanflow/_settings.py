@@ -9,6 +9,7 @@ import attrs
 from leanflow._policy import Policy
 from leanflow._request import Scope
 from leanflow.errors import InvalidRequest
+from leanflow.observing import Observer
 from leanflow.ports import Clock, RandomSource, Transport
 
 __all__ = ["Settings", "check_settings"]
@@ -29,6 +30,7 @@ class Settings:
         clock: tells and passes the time.
         dice: for ids and jitter.
         transport: how Lean is called.
+        observer: sees what is done; None: nobody does.
     """
 
     scope: Scope
@@ -37,6 +39,7 @@ class Settings:
     clock: Clock
     dice: RandomSource
     transport: Transport
+    observer: Observer | None = None
 
 
 def check_settings(*, app: str, environment: str, region: str, api: str, workers: int, secrets: Sequence[str]) -> None:

@@ -38,7 +38,6 @@ SITES: tuple[str, ...] = (
     # ... what a step writes
     "sqlite.after_inbox",
     "sqlite.after_parked",
-    "sqlite.after_raw",
     "sqlite.after_request",
     "sqlite.after_history",
     "sqlite.after_ids",
@@ -57,6 +56,7 @@ SITES: tuple[str, ...] = (
     "sqlite.after_repark",
     # ... announcements
     "sqlite.after_register",
+    "sqlite.after_unregister",
     "sqlite.after_outbox_claim",
     "sqlite.before_outbox_delete",
     "sqlite.after_outbox_delete",
@@ -69,9 +69,48 @@ SITES: tuple[str, ...] = (
     "sqlite.after_tombstone",
     "sqlite.after_bury",
     "sqlite.after_prune",
+    "sqlite.after_rewrite",
     "sqlite.in_migration",
     "sqlite.before_checkpoint",
     "sqlite.after_checkpoint",
+    # the Postgres store: each statement is a transaction, or part of one
+    "postgres.before_write",
+    "postgres.after_transaction",
+    "postgres.in_migration",
+    # ... steps and creations
+    "postgres.after_commit",
+    "postgres.after_create",
+    "postgres.after_key",
+    "postgres.after_link",
+    # ... leases
+    "postgres.after_claim",
+    "postgres.after_claim_one",
+    "postgres.after_renew",
+    "postgres.after_release",
+    # ... parked events
+    "postgres.after_repark",
+    "postgres.after_orphan",
+    "postgres.after_orphan_told",
+    # ... announcements
+    "postgres.after_register",
+    "postgres.after_unregister",
+    "postgres.after_outbox_claim",
+    "postgres.after_deliver",
+    "postgres.after_undelivered",
+    "postgres.after_redeliver",
+    # ... upkeep
+    "postgres.after_remember",
+    "postgres.after_tally",
+    "postgres.after_purge",
+    "postgres.after_purge_pages",
+    "postgres.after_erase",
+    "postgres.after_bury",
+    "postgres.after_prune",
+    "postgres.after_prune_stones",
+    "postgres.after_rewrite",
+    # the Redis store: scripts of many callers in one round trip, each a transaction of its own
+    "redis.before_send",
+    "redis.after_send",
 )
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
+
+import attrs
 
 from leanflow._codes import HELD_CODES
 from leanflow._effects import (
@@ -22,6 +26,7 @@ from leanflow._policy import Policy
 from leanflow._request import DataRequest, IdKind, Scope, State
 from leanflow._rows import Announcement, HistoryEntry, InboxEntry, Parking, Step, WakeRow
 from leanflow.events import (
+    AnswerEvent,
     BankAvailability,
     ConsentUpdated,
     EntityReconnected,
@@ -34,7 +39,22 @@ from leanflow.events import (
     event_to_dict,
 )
 
-__all__ = ["announcement_of", "creation_history", "history_of", "orphan_report", "route_of", "step_alone", "step_of"]
+__all__ = [
+    "CUSTOMER",
+    "ENTITY",
+    "announcement_of",
+    "creation_history",
+    "exported",
+    "history_of",
+    "names_of",
+    "orphan_report",
+    "route_of",
+    "step_alone",
+    "step_of",
+]
+
+ENTITY, CUSTOMER = "entity", "customer"
+"""What tombstones of erased entities and customers are kept under."""
 
 FIRST_OFFER = timedelta(seconds=1)
 """How long after it was parked an event is offered again the first time."""
@@ -146,7 +166,7 @@ def announcement_of(request: DataRequest, from_state: State | None, event: Event
             at=request.updated_at,
             cause=event.tag if event is not None else "created",
         )
-        return dump(change.to_dict())
+        return _told_to_all(change)
 
     return Announcement(
         key=key,
@@ -205,8 +225,43 @@ def history_of(request: DataRequest, after: DataRequest | None, event: Event, de
         from_state=request.state,
         to_state=(after or request).state,
         declined=str(decision) if isinstance(decision, Declined) else None,
-        event=event_to_dict(event),
+        event=_told(request, event),
     )
+
+
+def _told(request: DataRequest, event: Event) -> dict[str, Any]:
+    """Return the event for the history, which tells of no calls: an answer that was overtaken says by which."""
+    told = event_to_dict(event)
+    if isinstance(event, AnswerEvent) and event.call_no is not None and event.call_no < request.call_no:
+        told["overtaken_by"] = request.call_no
+    return told
+
+
+def exported(request: DataRequest, history: Iterable[HistoryEntry], *, personal: bool = False) -> dict[str, Any]:
+    """Return record and history as JSON values: see `LeanFlow.export`."""
+    untold = _ADDRESS if personal else _PERSONAL
+    record = {name: value for name, value in request.to_dict().items() if name not in untold}
+    if request.failure is not None and not personal:
+        record["failure"] = _without(record["failure"], _WORDS)
+    rows = [_exported(entry, personal=personal) for entry in history]
+    return {"leanflow": 1, "request": record, "history": rows}
+
+
+def _exported(entry: HistoryEntry, *, personal: bool) -> dict[str, Any]:
+    told = attrs.asdict(entry)
+    told["at"] = entry.at.isoformat()
+    told["event"] = dict(entry.event) if personal else _without(entry.event, _WORDS | _PERSONAL)
+    del told["request_id"]
+    return told
+
+
+def _without(told: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in names}
+
+
+_ADDRESS = frozenset({"customer_ip"})
+_PERSONAL = _ADDRESS | {"customer_id", "reference", "metadata", "key"}
+_WORDS = frozenset({"message", "info"})  # of Lean's: meant for people, and nobody says what may be in them
 
 
 def orphan_report(key: str, tag: str, at: str) -> Announcement:
@@ -247,8 +302,15 @@ def _report(request: DataRequest, event: Event, name: str) -> Announcement:
         topic=name,
         resource=request.resource.value,
         request_id=request.id,
-        payload=lambda: dump(change.to_dict()),
+        payload=lambda: _told_to_all(change),
     )
+
+
+def _told_to_all(change: Change) -> str:
+    """Return a change as handlers and buses get it: without the customer's address, which is for Lean alone."""
+    told = change.to_dict()
+    told["request"].pop("customer_ip", None)
+    return dump(told)
 
 
 def route_of(event: WebhookEvent) -> tuple[IdKind, str] | None:
@@ -262,6 +324,15 @@ def route_of(event: WebhookEvent) -> tuple[IdKind, str] | None:
             return IdKind.refresh, event.refresh_id
         case _:
             return None
+
+
+def names_of(event: WebhookEvent) -> tuple[tuple[str, str], ...]:
+    """Return the entity and the customer that a webhook names, as far as it does: (kind, id)."""
+    named = {
+        ENTITY: getattr(event, "entity_id", None) or event.payload.get("entity_id"),
+        CUSTOMER: getattr(event, "customer_id", None) or event.payload.get("customer_id"),
+    }
+    return tuple((kind, value) for kind, value in named.items() if isinstance(value, str) and value)
 
 
 def _wake_of(event: WebhookEvent) -> Wake | None:

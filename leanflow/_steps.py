@@ -10,24 +10,25 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import attrs
 
 from leanflow._effects import Accepted, Decision, Declined, Reason
+from leanflow._ids import first_id
 from leanflow._lean.webhooks import Webhook, parse_webhook
 from leanflow._machine import decide
 from leanflow._notify import KeyedLocks, Notifier
 from leanflow._policy import Policy
 from leanflow._request import DataRequest, IdKind, Scope
 from leanflow._sites import site
-from leanflow._step_rows import orphan_report, route_of, step_alone, step_of
+from leanflow._step_rows import CUSTOMER, names_of, orphan_report, route_of, step_alone, step_of
 from leanflow._table import TABLE, early_triggers
 from leanflow.errors import MalformedBody, RequestNotFound, StoreUnavailable
-from leanflow.events import EntityReconnected, Event, RefreshUpdated, ResultsReady
-from leanflow.ports import Committed, Outcome, ParkedEvent, Store
+from leanflow.events import AnswerEvent, EntityCreated, EntityReconnected, Event, RefreshUpdated, ResultsReady
+from leanflow.ports import WAKE, Committed, Outcome, ParkedEvent, Query, Step, Store
 
-__all__ = ["Heard", "Stepped", "Steps", "Stir"]
+__all__ = ["DROPPED", "Heard", "Spectator", "Stepped", "Steps", "Stir"]
 
 _log = logging.getLogger("leanflow.engine")
 _webhook_log = logging.getLogger("leanflow.webhook")
@@ -37,6 +38,9 @@ MAX_TRIES = 50
 
 CACHED = 10_000
 """Records kept to decide on without loading; the commit compares versions, so a stale one costs a second try."""
+
+DROPPED = "dropped"
+"""The tally of what came from Lean for what was purged or erased."""
 
 _OFFER_AGAIN = (5.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds before a parked event is offered the second time and so on; the last is repeated."""
@@ -76,15 +80,28 @@ class Heard:
         steps: one for each request that it named.
         parked: True if it waits for its request.
         duplicate: True if it was seen before.
+        dropped: True if it is about what was purged or erased: counted and not stored.
     """
 
     steps: tuple[Stepped, ...] = ()
     parked: bool = False
     duplicate: bool = False
+    dropped: bool = False
+
+
+class Spectator(Protocol):
+    """Sees what was decided: how tools for tests tell what a test did."""
+
+    def __call__(self, request: DataRequest, event: Event, decision: Decision, policy: Policy) -> None:
+        """See the request before an event, the event, and the decision: committed, or that it was seen before."""
+        ...
 
 
 class Steps:
     """Applies events to the requests of one scope in one store."""
+
+    spectator: ClassVar[Spectator | None] = None
+    """Of all steps in this process; nobody's but a test tool's to set."""
 
     def __init__(
         self,
@@ -126,26 +143,44 @@ class Steps:
         for _ in range(MAX_TRIES):
             request = await self.load(request_id)
             if request is None:
+                await self._answered_in_vain(request_id, event)
                 raise RequestNotFound(request_id)
             decision = decide(request, event, self._policy)
-            step = step_of(request, event, decision, self._policy, release=release, announce=announce)
+            # An answer that is no longer of the current call must not end the lease under which that call runs.
+            ends = release if not isinstance(event, AnswerEvent) or event.call_no == request.call_no else None
+            step = step_of(request, event, decision, self._policy, release=ends, announce=announce)
             committed = await self._store.commit(step)
             if committed.outcome is Outcome.committed:
                 return self._committed(request, event, decision, committed)
             self.forget(request_id)
             if committed.outcome is Outcome.duplicate:
-                return await self._duplicate(request_id, request, release)
+                # The step that took this answer in has ended its lease, too; by now it may be a newer call's.
+                return await self._duplicate(request, event, None if isinstance(event, AnswerEvent) else release)
             if committed.outcome is Outcome.buried:
+                await self._answered_in_vain(request_id, event)
                 raise RequestNotFound(request_id)
         raise StoreUnavailable(f"request {request_id} was changed by others {MAX_TRIES} times in a row")
 
-    async def _duplicate(self, request_id: str, request: DataRequest, release: str | None) -> Stepped:
+    async def _answered_in_vain(self, request_id: str, event: Event) -> None:
+        """Count an answer to a request that was purged or erased while it was under way."""
+        if isinstance(event, AnswerEvent) and await self._store.buried(self._scope, "request", request_id):
+            await self._store.tally(self._scope, DROPPED, add=1)
+
+    async def _duplicate(self, request: DataRequest, event: Event, release: str | None) -> Stepped:
         if release is not None:
-            await self._store.release(self._scope, request_id, owner=release)
-        now = await self.load(request_id) or request
-        return Stepped(request=now, decision=Declined(reason=Reason.duplicate))
+            await self._store.release(self._scope, request.id, owner=release)
+        now = await self.load(request.id) or request
+        decision = Declined(reason=Reason.duplicate)
+        self.saw(now, event, decision)
+        return Stepped(request=now, decision=decision)
+
+    def saw(self, request: DataRequest, event: Event, decision: Decision) -> None:
+        """Tell the spectator, if there is one."""
+        if self.spectator is not None:
+            self.spectator(request, event, decision, self._policy)
 
     def _committed(self, request: DataRequest, event: Event, decision: Decision, committed: Committed) -> Stepped:
+        self.saw(request, event, decision)
         after = decision.request if isinstance(decision, Accepted) else request
         self.know(after)
         for named in decision.ids:
@@ -214,24 +249,61 @@ class Steps:
             if owners:
                 return await self._hear_for(owners, event, announce=announce)
             if await self._store.buried(self._scope, *route):
-                _webhook_log.info("for an erased request", extra={"event": event.type})
-                return Heard()
+                return await self._dropped(event)
             if not event.raw:  # nothing that could be parked
                 raise RequestNotFound(route[1], f"request with the {route[0]} id")
             if any(parked.key == event.key for parked in await self._store.parked(self._scope, *route)):
                 return Heard(parked=True, duplicate=True)  # taken in and told of before
+        return await self._hear_alone(event, route, announce=announce)
+
+    async def _hear_alone(self, event: Webhook, route: tuple[IdKind, str] | None, *, announce: bool) -> Heard:
+        if await self._is_forgotten(event):
+            return await self._dropped(event)
         step = step_alone(event, self._scope, self._policy, route=route, announce=announce and bool(event.raw))
         committed = await self._store.commit(step)
         if committed.outcome is Outcome.duplicate:
             return Heard(duplicate=True)
         if committed.outcome is Outcome.buried:
-            return Heard()
+            return await self._dropped(event)
+        if await self._is_forgotten(event):  # erased meanwhile: whoever erased may have looked before our commit
+            await self._take_back(step)
+            return await self._dropped(event)
         self._stir(announced=committed.announced > 0, due_at=None)
         if route is None:
             return Heard()
         site("parked")
         owners = await self.owners(*route)  # after our own commit: the other side looks after its own
         return await self._hear_for(owners, event, announce=False) if owners else Heard(parked=True)
+
+    async def _is_forgotten(self, event: Webhook) -> bool:
+        """Return whether an event is about an entity or customer that was erased and has made no request since.
+
+        Who was forgotten may come back: a bank that was connected after the customer was erased is news.
+        """
+        for kind, value in names_of(event):
+            erased_at = await self._store.buried(self._scope, kind, value)
+            if erased_at is None:
+                continue
+            if isinstance(event, EntityCreated) and kind == CUSTOMER and (event.timestamp or erased_at) > erased_at:
+                continue
+            since = first_id(erased_at)
+            known = Query(customer_id=value) if kind == CUSTOMER else Query(entity_id=value)
+            if not await self._store.find(self._scope, attrs.evolve(known, after=since, limit=1)):
+                return True
+        return False
+
+    async def _take_back(self, step: Step) -> None:
+        await self._store.orphan(self._scope, step.inbox.key, ())
+        sinks = await self._store.lag(self._scope)
+        keys = [(wake.key, WAKE) for wake in step.wakes]
+        keys += [(told.key, sink) for told in step.announcements for sink in sinks]
+        await self._store.delivered(self._scope, keys)
+
+    async def _dropped(self, event: Webhook) -> Heard:
+        """Count what is about somebody who was forgotten; nothing of it is stored."""
+        await self._store.tally(self._scope, DROPPED, add=1)
+        _webhook_log.info("about what was purged or erased: not stored", extra={"event": event.type})
+        return Heard(dropped=True)
 
     async def _hear_for(self, owners: Sequence[str], event: Webhook, *, announce: bool) -> Heard:
         assert event.at is not None
@@ -245,7 +317,9 @@ class Steps:
                 self._owners.clear()  # erased meanwhile
                 continue
             steps.append(step)
-        duplicate = bool(steps) and all(_is_duplicate(s.decision) for s in steps)
+        if not steps:
+            return await self._dropped(event)
+        duplicate = all(_is_duplicate(s.decision) for s in steps)
         return Heard(steps=tuple(steps), duplicate=duplicate)
 
     # parked events

@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
-import attrs
-
+from leanflow._erasing import Eraser, Reencryption
+from leanflow._health import Health, SinkLag
 from leanflow._operations import Operations, states_of
 from leanflow._request import State
+from leanflow._steps import DROPPED
 from leanflow.errors import InvalidRequest, RequestNotFound, StoreUnavailable
-from leanflow.ports import OutboxRow, Query
+from leanflow.observing import Observer
+from leanflow.ports import WAKE, Encrypting, Erased, OutboxRow, Reencrypted
 
 __all__ = ["Health", "SinkLag", "Upkeep"]
 
-
-@attrs.frozen(kw_only=True)
-class SinkLag:
-    """How far one sink is behind.
-
-    Attributes:
-        undelivered: rows that wait to be confirmed.
-        set_aside: rows given up until `redeliver`.
-        oldest_due_at: when the oldest of those that wait was due.
-    """
-
-    undelivered: int
-    set_aside: int
-    oldest_due_at: datetime | None
-
-
-@attrs.frozen(kw_only=True)
-class Health:
-    """How the engine is.
-
-    Attributes:
-        store_reachable: whether the store answers.
-        worker_alive: whether this process's workers run; False with `workers=0`.
-        next_due_at: the next, or oldest, due time; None: nothing waits.
-        sinks: the lag of each sink.
-    """
-
-    store_reachable: bool
-    worker_alive: bool
-    next_due_at: datetime | None = None
-    sinks: Mapping[str, SinkLag] = attrs.field(factory=dict)
+AT_ONCE = 1000
+"""How much a store is asked to delete at a time; it does so in transactions that are much smaller."""
 
 
 class Upkeep(Operations):
@@ -55,9 +28,18 @@ class Upkeep(Operations):
         """Whether this process's workers run."""
         raise NotImplementedError
 
+    def _served(self) -> Collection[str]:
+        """The names of the handlers and buses that this engine has."""
+        raise NotImplementedError
+
     def _stir(self, *, announced: bool, due_at: datetime | None) -> None:
         """Look for work now: see `Stir`."""
         raise NotImplementedError
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who sees what is done; None: nobody."""
+        return self._settings.observer
 
     async def counts(self) -> dict[State, int]:
         """Return how many requests are in each state."""
@@ -73,13 +55,14 @@ class Upkeep(Operations):
             async with asyncio.timeout(self._settings.policy.commit_timeout.total_seconds()):
                 lag = await self._store.lag(self._scope)
                 due = await self._store.next_due(self._scope)
+                dropped = await self._store.tally(self._scope, DROPPED)
         except (StoreUnavailable, TimeoutError):
             return Health(store_reachable=False, worker_alive=alive)
         sinks = {
             name: SinkLag(undelivered=rows, set_aside=aside, oldest_due_at=oldest)
             for name, (rows, aside, oldest) in lag.items()
         }
-        return Health(store_reachable=True, worker_alive=alive, next_due_at=due, sinks=sinks)
+        return Health(store_reachable=True, worker_alive=alive, next_due_at=due, sinks=sinks, dropped=dropped)
 
     async def undelivered(self, *, set_aside: bool | None = None, limit: int = 100) -> tuple[OutboxRow, ...]:
         """Return announcements that are not delivered, oldest first; `set_aside` picks those given up."""
@@ -97,8 +80,30 @@ class Upkeep(Operations):
             raise RequestNotFound(f"{key} for {sink}", "announcement that was set aside")
         self._stir(announced=True, due_at=None)
 
+    async def drop_sink(self, name: str) -> int:
+        """Forget a handler or bus that is gone for good: nothing is kept for it any more; return how much was dropped.
+
+        Call it when no process serves that name any more: until then announcements that it has not got are kept for it,
+        since it may only be down.
+
+        Raises:
+            InvalidRequest: this engine serves it, or it is leanflow's own.
+            RequestNotFound: the store knows no such sink.
+        """
+        self._check()
+        if name == WAKE or name in self._served():
+            raise InvalidRequest("name", f"{name} is served by this engine: take the handler or the bus away first")
+        dropped = await self._store.unregister(self._scope, name)
+        if dropped is None:
+            raise RequestNotFound(name, "sink")
+        return dropped
+
+    # what is to be forgotten
+
     async def purge(self, *, older_than: timedelta | datetime, state: State | Collection[State] | None = None) -> int:
         """Delete ended requests that ended so long ago, with all that belongs to them; return how many. Live ones stay.
+
+        In small transactions: steps go on meanwhile, and whoever stops it in between loses nothing.
 
         Raises:
             InvalidRequest: a state is no end.
@@ -107,23 +112,72 @@ class Upkeep(Operations):
         states = states_of(state)
         if states is not None and not states <= State.ends():
             raise InvalidRequest("state", f"only ended requests are purged: {', '.join(sorted(State.ends()))}")
-        now = self._clock.now()
-        moment = now - older_than if isinstance(older_than, timedelta) else older_than
+        moment, now = self._moment(older_than), self._clock.now()
         total = 0
-        while done := await self._store.purge(self._scope, older_than=moment, states=states, now=now, limit=100):
+        while done := await self._store.purge(self._scope, older_than=moment, states=states, now=now, limit=AT_ONCE):
             total += done
         return total
 
-    async def erase(self, *, entity_id: str) -> int:
-        """Delete everything of an entity, live requests included; return how many.
+    async def purge_results(self, *, older_than: timedelta | datetime) -> int:
+        """Delete the results of requests that ended so long ago; return of how many. Request and history stay.
 
-        Each request goes in one transaction and leaves a tombstone: what Lean still sends for it is answered 200 and
-        not stored.
+        From then on `results` and `pages` of such a request raise `ResultsPurged`.
         """
         self._check()
-        erased = 0
-        while found := await self._store.find(self._scope, Query(entity_id=entity_id)):
-            for request in found:
-                erased += await self._store.erase(self._scope, request.id, now=self._clock.now())
-                self._steps.forget(request.id)
-        return erased
+        moment = self._moment(older_than)
+        after, total = None, 0
+        while done := await self._store.purge_pages(self._scope, older_than=moment, after=after, limit=AT_ONCE):
+            after, total = done[-1], total + len(done)
+        return total
+
+    def _moment(self, older_than: timedelta | datetime) -> datetime:
+        if isinstance(older_than, datetime):
+            if older_than.tzinfo is None:
+                raise InvalidRequest("older_than", "needs a time zone")
+            return older_than
+        return self._clock.now() - older_than
+
+    async def erase(self, *, entity_id: str | None = None, customer_id: str | None = None) -> Erased:
+        """Delete everything of an entity, or of a customer and the customer's entities; return what there was.
+
+        Live requests are cancelled first. Each request goes in one transaction; parked webhooks and undelivered
+        announcements go as well, of whatever names one of these ids. Tombstones stay for as long as the inbox is kept:
+        what Lean still sends is answered 200, counted (`Health.dropped`) and not stored. If it is interrupted, the same
+        call again deletes the rest.
+
+        Args:
+            entity_id: Lean's entity.
+            customer_id: Lean's customer. Their entities are known by the requests that were made with this id.
+
+        Raises:
+            InvalidRequest: neither or both are given.
+        """
+        self._check()
+        if (not entity_id) == (not customer_id):
+            raise InvalidRequest("entity_id", "give an entity_id or a customer_id")
+        eraser = Eraser(self._settings, self._store, self._steps)
+        if entity_id:
+            return await eraser.erase_entity(entity_id)
+        return await eraser.erase_customer(customer_id or "")
+
+    async def reencrypt(self, progress: Callable[[Reencrypted], None] | None = None) -> Reencrypted:
+        """Encrypt every stored result and webhook with the newest key that is not yet; return how many.
+
+        Beside running workers, in small transactions. If it is interrupted, the same call again goes on behind the last
+        place that it had reached.
+
+        Args:
+            progress: called after each batch with what is done so far.
+
+        Raises:
+            InvalidRequest: the store does not encrypt.
+            KeyMissing: a body was encrypted with a key that the store was not given.
+        """
+        self._check()
+        if not isinstance(self._store, Encrypting):
+            raise InvalidRequest("store", "does not encrypt: put leanflow_adapters.crypto.EncryptedStore around it")
+        return await Reencryption(self._store, self._store, self._scope).run(progress or _silently)
+
+
+def _silently(_: Reencrypted) -> None:
+    """Say nothing."""

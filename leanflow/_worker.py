@@ -17,7 +17,7 @@ from leanflow._reconcile import Reconciler
 from leanflow._relay import Relay
 from leanflow._settings import Settings
 from leanflow._sites import site
-from leanflow.errors import CallFailed, LeanflowError, StoreUnavailable
+from leanflow.errors import CallFailed, StoreUnavailable
 from leanflow.ports import Claimed, Store
 
 __all__ = ["Worker"]
@@ -181,7 +181,7 @@ class Worker:
                 await self._store.prune(self._scope, before=self._clock.now() - self._policy.inbox_life)
             except (StoreUnavailable, CallFailed) as error:
                 _log.warning("upkeep is put off: %s", error)
-            except LeanflowError:
+            except Exception:  # noqa: BLE001 - a transport may raise anything; upkeep that ended would not be missed
                 _log.exception("upkeep failed and goes on")
             pause = self._policy.reconcile_every or UPKEEP
             await self._clock.sleep(min(pause, UPKEEP, timedelta(minutes=1)).total_seconds())

@@ -7,17 +7,23 @@
     │   ├── InvalidRequest          an argument is wrong; names it
     │   ├── RequestNotFound         no such request here
     │   ├── NotInState              the request's state does not allow this
-    │   └── KeyReused               an idempotency key came back with other parameters
+    │   ├── KeyReused               an idempotency key came back with other parameters
+    │   └── ResultsPurged           the results are not kept any more
     ├── SetupError                  the set-up is wrong: mend the deployment
     │   ├── NotStarted              used outside ``async with flows``
     │   ├── WrongLoop               used from another event loop than the one that entered it
+    │   ├── Forked                  used in a process forked from the one that used it first
     │   ├── MigrationNeeded         the store is older or newer than this version
+    │   ├── KeyMissing              the store has what was encrypted with a key that it was not given
+    │   ├── BrokerSetup             a stream, queue or setting is missing at a bus's broker; says how to mend it
     │   └── InvalidTable            the transition table contradicts itself
     ├── TemporaryError              nothing is wrong with the call: try again  (retryable)
     │   ├── StoreUnavailable        the store cannot commit now
+    │   ├── BusUnavailable          a bus's broker does not answer now
     │   └── CallFailed              no answer from Lean; says whether the call may have been sent
     ├── MalformedBody               a body that is not what it must be; names the path
     ├── BadSignature                a webhook that nobody vouches for
+    ├── MessageRefused              a broker does not take this one announcement
     └── Livelock                    ``tick`` goes on for ever; names the request
 
 Lean's refusals are never exceptions: they are requests in ``State.failed`` with ``failure`` set.
@@ -30,18 +36,24 @@ from typing import ClassVar
 
 __all__ = [
     "BadSignature",
+    "BrokerSetup",
+    "BusUnavailable",
     "CallFailed",
     "CallerError",
+    "Forked",
     "InvalidRequest",
     "InvalidTable",
+    "KeyMissing",
     "KeyReused",
     "LeanflowError",
     "Livelock",
     "MalformedBody",
+    "MessageRefused",
     "MigrationNeeded",
     "NotInState",
     "NotStarted",
     "RequestNotFound",
+    "ResultsPurged",
     "SetupError",
     "StoreUnavailable",
     "TemporaryError",
@@ -122,6 +134,17 @@ class KeyReused(CallerError):
         return f"key {self.key!r} already made request {self.request_id} with other parameters; use a new key"
 
 
+class ResultsPurged(CallerError):
+    """The request was fetched, and its results are not kept any more: ask anew for what is still needed."""
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        super().__init__(request_id)
+
+    def __str__(self) -> str:
+        return f"the results of request {self.request_id} were purged; make a new request for what is still needed"
+
+
 class SetupError(LeanflowError):
     """The set-up is wrong: no call will succeed until it is mended."""
 
@@ -144,6 +167,13 @@ class WrongLoop(SetupError, RuntimeError):
         return "this engine belongs to another event loop; from other threads and loops use leanflow.blocking"
 
 
+class Forked(SetupError, RuntimeError):
+    """Used in a process that was forked from the one that had used it: its thread and its connections stayed there."""
+
+    def __str__(self) -> str:
+        return "this engine was used before this process was forked; use it first in the processes that serve"
+
+
 class MigrationNeeded(SetupError):
     """The store's tables are of another version than this leanflow.
 
@@ -164,6 +194,40 @@ class MigrationNeeded(SetupError):
         else:
             cure = "run `leanflow migrate`"
         return f"{self.store} has tables of version {self.found}, this leanflow writes {self.wanted}: {cure}"
+
+
+class KeyMissing(SetupError):
+    """The store has what was encrypted with a key that it was not given. Nothing is lost: give it that key, too.
+
+    Attributes:
+        key: what stands for the key (the beginning of its digest).
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(key)
+
+    def __str__(self) -> str:
+        return f"the store is encrypted with key {self.key}, which was not given: add it to EncryptedStore's keys"
+
+
+class BrokerSetup(SetupError):
+    """A bus's broker is there, but not as the bus needs it.
+
+    Attributes:
+        bus: the bus's name.
+        problem: what is missing or wrong there.
+        cure: what to do.
+    """
+
+    def __init__(self, bus: str, problem: str, cure: str) -> None:
+        self.bus = bus
+        self.problem = problem
+        self.cure = cure
+        super().__init__(bus, problem, cure)
+
+    def __str__(self) -> str:
+        return f"{self.bus}: {self.problem}; {self.cure}"
 
 
 class InvalidTable(SetupError):
@@ -200,6 +264,23 @@ class StoreUnavailable(TemporaryError):
 
     def __str__(self) -> str:
         return f"the store is unavailable: {self.reason}"
+
+
+class BusUnavailable(TemporaryError):
+    """A bus's broker does not answer now. What was being published may or may not be there.
+
+    Attributes:
+        bus: the bus's name.
+        reason: what went wrong, without secrets.
+    """
+
+    def __init__(self, bus: str, reason: str) -> None:
+        self.bus = bus
+        self.reason = reason
+        super().__init__(bus, reason)
+
+    def __str__(self) -> str:
+        return f"the broker of {self.bus} is unavailable: {self.reason}"
 
 
 class CallFailed(TemporaryError):
@@ -246,6 +327,23 @@ class BadSignature(LeanflowError):
 
     def __str__(self) -> str:
         return f"bad lean-signature: {self.reason}"
+
+
+class MessageRefused(LeanflowError):
+    """A bus's broker does not take this one announcement, as one that is too large; others it takes.
+
+    Attributes:
+        bus: the bus's name.
+        reason: the broker's words, or what is known to be refused.
+    """
+
+    def __init__(self, bus: str, reason: str) -> None:
+        self.bus = bus
+        self.reason = reason
+        super().__init__(bus, reason)
+
+    def __str__(self) -> str:
+        return f"the broker of {self.bus} refused an announcement: {self.reason}"
 
 
 class Livelock(LeanflowError):

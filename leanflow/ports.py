@@ -6,27 +6,31 @@ sentence by sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from leanflow._call import Answer, Call
 from leanflow._request import DataRequest, IdKind, Scope, State
 from leanflow._rows import (
     WAKE,
     Announcement,
+    Body,
     Claimed,
     Committed,
     Created,
     Creation,
+    Erased,
     HistoryEntry,
     InboxEntry,
     OutboxRow,
     Outcome,
     ParkedEvent,
     Parking,
+    Part,
     Query,
+    Reencrypted,
     Sink,
     Step,
     WakeRow,
@@ -34,27 +38,41 @@ from leanflow._rows import (
 from leanflow.events import Page
 
 __all__ = [
+    "KEYS",
     "WAKE",
     "Announcement",
+    "Blocking",
+    "Body",
     "Bus",
     "Claimed",
     "Clock",
     "Committed",
     "Created",
     "Creation",
+    "Encrypting",
+    "Erased",
+    "Filtering",
+    "Hearing",
+    "Hinting",
     "HistoryEntry",
     "InboxEntry",
     "OutboxRow",
     "Outcome",
     "ParkedEvent",
     "Parking",
+    "Part",
     "Query",
+    "Reencrypted",
     "Sink",
     "Step",
     "Store",
     "Transport",
     "WakeRow",
 ]
+
+
+KEYS = "keys"
+"""The name under which an encrypting store remembers, in each scope, with which keys it is encrypted."""
 
 
 class Store(Protocol):
@@ -123,8 +141,11 @@ class Store(Protocol):
         """Return the ids of the requests that this id names or named."""
         ...
 
-    async def buried(self, scope: Scope, kind: IdKind, value: str) -> bool:
-        """Return whether the id named a request that was purged or erased (a tombstone, 90 days)."""
+    async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:
+        """Return when what the id names was purged or erased (a tombstone, 90 days), or None.
+
+        `kind` is an `IdKind`, ``request``, or what `bury` was told.
+        """
         ...
 
     async def find(self, scope: Scope, query: Query) -> Sequence[DataRequest]:
@@ -152,7 +173,10 @@ class Store(Protocol):
         ...
 
     async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
-        """Prolong a lease; False if it is no longer this owner's."""
+        """Prolong a lease, never shorten it; False if it is no longer this owner's.
+
+        A process that was frozen may come with a time of long ago, and have claimed the request anew since.
+        """
         ...
 
     async def release(self, scope: Scope, request_id: str, *, owner: str) -> None:
@@ -197,6 +221,13 @@ class Store(Protocol):
         """
         ...
 
+    async def unregister(self, scope: Scope, sink: str) -> int | None:
+        """Forget a sink; return how many undelivered rows went with it, or None if nothing was known of it.
+
+        From then on commits of every process make no rows for it, until it is registered again.
+        """
+        ...
+
     async def claim_outbox(
         self, scope: Scope, *, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
     ) -> Sequence[OutboxRow]:
@@ -225,10 +256,6 @@ class Store(Protocol):
         """Return undelivered rows, oldest first."""
         ...
 
-    async def raw_event(self, scope: Scope, key: str) -> bytes | None:
-        """Return the raw bytes kept with an inbox row, if any."""
-        ...
-
     # upkeep
 
     async def counts(self, scope: Scope) -> Mapping[str, int]:
@@ -241,6 +268,10 @@ class Store(Protocol):
 
     async def remember(self, scope: Scope, name: str, value: str | None = None) -> str | None:
         """Store a small value under a name if `value` is given; return what is stored, or None."""
+        ...
+
+    async def tally(self, scope: Scope, name: str, *, add: int = 0) -> int:
+        """Add to a number kept under a name, at first 0, and return it; no addition of two at once is lost."""
         ...
 
     async def purge(
@@ -256,11 +287,37 @@ class Store(Protocol):
         """Delete seen inbox rows, orphans and tombstones older than `before`; return how many."""
         ...
 
-    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> bool:
-        """Delete everything of one request, live or ended, in one transaction; False if there is none.
+    async def purge_pages(
+        self, scope: Scope, *, older_than: datetime, after: str | None = None, limit: int
+    ) -> Sequence[str]:
+        """Delete the pages of at most `limit` requests that ended before `older_than`; nothing else of them.
 
-        History, inbox, parked events, results and undelivered announcements go; a tombstone stays.
+        In the order of ids, of those greater than `after` that have pages; return the ids.
         """
+        ...
+
+    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> Erased | None:
+        """Delete everything of one request, live or ended, in one transaction; None if there is none.
+
+        History, inbox, parked events, results and undelivered announcements go, and are counted; a tombstone stays.
+        """
+        ...
+
+    async def bury(self, scope: Scope, kind: str, value: str, *, now: datetime) -> None:
+        """Leave a tombstone for an id, of an entity or a customer; nothing else changes."""
+        ...
+
+    async def bodies(
+        self, scope: Scope, part: Part, *, after: tuple[str, str] | None = None, limit: int
+    ) -> Sequence[Body]:
+        """Return bodies in an order of the store's own, those behind the place `after`; stored ones are not missed.
+
+        For going through them all: each is met once, unless it came or went meanwhile.
+        """
+        ...
+
+    async def rewrite(self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]) -> int:
+        """Replace each body by the bytes beside it where the `stored` ones still lie there; return how many."""
         ...
 
     # the application's own transaction
@@ -278,14 +335,76 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class Hinting(Protocol):
+    """What a store may be able to do besides: hear of other processes' work before the next poll finds it."""
+
+    async def hear(self, scope: Scope, heard: Callable[[Sequence[str]], None]) -> Hearing | None:
+        """Call `heard` with the ids of requests that another process has moved, until what is returned is closed.
+
+        Only hints: some may be lost, and none may wait for them. `heard` is called in the loop that called this, with
+        no ids too, for work without a request. None: this store gives no hints.
+        """
+        ...
+
+
+class Hearing(Protocol):
+    """That hints are heard."""
+
+    async def aclose(self) -> None:
+        """Hear no more."""
+        ...
+
+
+@runtime_checkable
+class Blocking(Protocol):
+    """What a store may be able to do besides: join transactions on connections that block."""
+
+    async def using_blocking(self) -> Callable[[Any], AbstractAsyncContextManager[Store]]:
+        """Return what is `using` for connections that block. It is asked for in the engine's loop.
+
+        What it returns is called, and what that gives is entered, used and left, in the thread of the connection. There
+        is no loop there: no coroutine of it may ever wait for anything but the connection, which blocks its thread.
+        """
+        ...
+
+
+@runtime_checkable
+class Encrypting(Protocol):
+    """What a store that encrypts bodies can do besides."""
+
+    @property
+    def newest(self) -> str:
+        """What stands for the key that it encrypts with now."""
+        ...
+
+    def is_current(self, body: Body) -> bool:
+        """Return whether it is stored as it would be stored now: with the newest key, or in the clear by right."""
+        ...
+
+    async def retire(self, scope: Scope) -> None:
+        """Take note that everything of a scope is stored as it would be now: older keys are not needed for it."""
+        ...
+
+
 class Transport(Protocol):
-    """Sends calls to Lean. Owns hosts and authentication. Built cold."""
+    """Sends calls to Lean. Owns hosts and authentication. Built cold: no event loop and no I/O before the first call.
+
+    Promises that hold for both methods: many callers may be under way at once, and none waits for another's answer.
+    Cancelling one takes nothing from the others. A token is asked for once however many wait for it, and kept until it
+    nears its end. No secret is shown by `repr`.
+    """
 
     async def send(self, call: Call) -> Answer:
-        """Send one call and return what came back, whatever its status.
+        """Send one call and return what came back, whatever its status and whatever its body; a redirect too.
+
+        Method, path, query, headers and body arrive as they are in the call, with the authentication. Status and body
+        come back as they were sent, the headers' names in lower case. Nothing is sent twice, except once more after a
+        401, with a fresh token: a second 401 is the answer.
 
         Raises:
-            CallFailed: nothing came back; `maybe_sent` is False only when Lean certainly has not seen it.
+            CallFailed: no whole answer came within the transport's timeout. `maybe_sent` is False only when Lean
+                certainly has not worked on the call, and always when no token was to be had.
         """
         ...
 
@@ -293,17 +412,20 @@ class Transport(Protocol):
         """Return a customer-scoped token for the Link SDK with more than 10 minutes left, or None if there are none.
 
         Raises:
-            CallFailed: nothing came back.
+            CallFailed: there is none to be had.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what this transport opened; what it was handed stays open."""
+        """Close what this transport opened; what it was handed stays open. Closing a closed one does nothing.
+
+        What is under way then ends soon: with its answer, or as `CallFailed`.
+        """
         ...
 
 
 class Bus(Protocol):
-    """Publishes announcements; outgoing only."""
+    """Publishes announcements; outgoing only, at least once. Built cold: no I/O before `open`."""
 
     @property
     def name(self) -> str:
@@ -311,15 +433,34 @@ class Bus(Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect."""
+        """Connect. Opening an open bus is an error; a closed one may be opened again."""
         ...
 
     async def publish(self, batch: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
-        """Publish a batch; return for each row None once the broker has it durably, or what went wrong."""
+        """Publish a batch; return for each row, in its order, None once the broker has it durably, or what went wrong.
+
+        A message carries its row's key as its id, the same on a repeat, so that consumers can drop what they have; and
+        its kind, its request's id and its payload as they are. Rows of one request reach the broker in the order of the
+        batch. A row that the broker refuses costs no other row. A broker that is away is an error for each row, and
+        never one for the whole; nothing is published again behind the caller's back once it is told that it was not.
+
+        Raises:
+            NotStarted: the bus is not open.
+        """
         ...
 
     async def aclose(self) -> None:
-        """Close what this bus opened."""
+        """Finish what is in flight and close what this bus opened. Closing a closed bus does nothing."""
+        ...
+
+
+@runtime_checkable
+class Filtering(Protocol):
+    """What a bus may have besides: a wish to get some announcements only. Without it a bus gets changes and reports."""
+
+    @property
+    def sink(self) -> Sink:
+        """What it wants, under its name."""
         ...
 
 

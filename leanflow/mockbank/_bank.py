@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from leanflow._call import Call
 from leanflow.errors import InvalidRequest
 
-from . import _auth, _refreshes, _user
-from ._disturbances import Disturbance
-from ._faults import Fault
+from . import _overview, _tokens
 from ._log import Log
-from ._routes import Exchange, answer, routes
 from ._settings import Settings
-from ._state import PERMISSIONS, Entity
+from ._state import Result
 from ._webhooks import Delivery
 from ._world import World
+from .api._exchange import Exchange
+from .api._openapi import describe
+from .api._route_table import routes
+from .api._router import Router
+from .api._routes import answer
+from .sides._adversary import AdversarySide
+from .sides._bank import BankSide
+from .sides._user import UserSide
+
+if TYPE_CHECKING:
+    from ._scenario import Scenario
 
 __all__ = ["Mockbank"]
 
 _START = datetime(2026, 1, 1, 8, tzinfo=UTC)  # any day does; a fixed one makes runs repeatable
 
 
-class Mockbank:
+class Mockbank(UserSide, BankSide, AdversarySide):
     """A stateful stand-in for Lean's sandbox. It does no I/O, reads no clock and rolls no dice.
 
     What it does depends on the settings, on what it was asked so far and on the times that it is given. `handle`
@@ -56,7 +64,29 @@ class Mockbank:
             changes["seed"] = seed
         chosen = attrs.evolve(settings or Settings(), **changes)
         self._world = World(chosen.completed(), now)
-        self._routes = routes()
+        self._router = Router(routes(chosen.region))
+
+    @staticmethod
+    def from_scenario(scenario: Scenario | str | Mapping[str, Any], now: datetime = _START, **changes: Any) -> Mockbank:
+        """Return a Mockbank on which a scenario has begun.
+
+        Args:
+            scenario: as read, as text of TOML or JSON, or as a table.
+            now: the first time; aware.
+            changes: single settings, laid over the scenario's.
+
+        Raises:
+            InvalidRequest: something in the scenario is wrong; names the key.
+        """
+        from ._scenario import Scenario  # noqa: PLC0415 - a scenario is tried on a Mockbank: it stands above this
+
+        if isinstance(scenario, str):
+            scenario = Scenario.parse(scenario)
+        elif not isinstance(scenario, Scenario):
+            scenario = Scenario.of(scenario)
+        bank = Mockbank(now=now, settings=Settings.of(scenario.settings), **changes)
+        scenario.begin(bank, now)
+        return bank
 
     def __repr__(self) -> str:
         return f"<Mockbank seed={self.settings.seed} region={self.settings.region} at {self.now.isoformat()}>"
@@ -102,6 +132,21 @@ class Mockbank:
         """Let everything happen that is due by `now`; the other methods do so too."""
         self._at(now)
 
+    def follow(self, present: Callable[[], datetime], changed: Callable[[], None]) -> None:
+        """Take the present time from a clock where none is given, and say when something new is due. For shells.
+
+        Args:
+            present: tells the time; aware.
+            changed: is called after something new has become due, now or later; it must not call back.
+        """
+        world = self._world
+        world.present = present
+        world.webhooks.changed = world.later.changed = changed
+
+    def at(self, when: datetime, happen: Callable[[datetime], None]) -> None:
+        """Arrange for ``happen(when)`` once that time has come."""
+        self._world.later.at(when, happen)
+
     # the API
 
     def handle(self, call: Call, now: datetime) -> Exchange:
@@ -111,11 +156,15 @@ class Mockbank:
             call: with its credentials among the headers.
             now: the present time; aware.
         """
-        return answer(self._world, self._routes, call, now)
+        return answer(self._world, self._router, call, now)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return its own description of its API, in OpenAPI 3.1, as JSON values."""
+        return describe(self.settings)
 
     def token(self, scope: str = "api", now: datetime | None = None) -> str:
         """Return a fresh token, as the token endpoint gives them."""
-        return _auth.issue_token(self._world, scope, self._at(now))
+        return _tokens.issue_token(self._world, scope, self._at(now))
 
     def revoke_tokens(self) -> None:
         """Make all tokens given so far invalid."""
@@ -131,6 +180,7 @@ class Mockbank:
     @webhook_url.setter
     def webhook_url(self, url: str) -> None:
         self._world.webhooks.url = url
+        self._world.webhooks.changed()
 
     def subscribe(self, types: Iterable[str] | None) -> None:
         """Send webhooks of these types only; None: of all."""
@@ -167,204 +217,20 @@ class Mockbank:
         """Send an event of the past 90 days once more; False if there is none of that id."""
         return self._world.webhooks.resend(event_id, self._at(now))
 
-    # the user
-
-    def connect(
-        self,
-        app_user_id: str = "user-1",
-        *,
-        username: str = "mockbank_user_1",
-        bank: str | None = None,
-        permissions: Iterable[str] = PERMISSIONS,
-        now: datetime | None = None,
-    ) -> str:
-        """Connect a bank account, as a user does in the Link SDK; return the entity id.
-
-        Raises:
-            InvalidRequest: an unknown user, bank or permission.
-        """
-        at, world = self._at(now), self._world
-        user = world.user(username)
-        if user is None:
-            known = ", ".join(one.username for one in self.settings.users)
-            raise InvalidRequest("username", f"{username!r} is none of {known}")
-        granted = frozenset(permissions)
-        if not granted <= frozenset(PERMISSIONS):
-            raise InvalidRequest(
-                "permissions", f"{', '.join(sorted(granted - frozenset(PERMISSIONS)))} is none of Lean's"
-            )
-        entity = world.connect(world.customer(app_user_id), world.bank(bank), user, granted, at)
-        _refreshes.first_refresh(world, entity, at)
-        return entity.entity_id
-
-    def submit_otp(self, reconnect_id: str, otp: str, now: datetime | None = None) -> _user.LinkOutcome:
-        """Type an OTP in the Link SDK's reconnect flow; return what the SDK makes of it."""
-        return _user.submit_otp(self._world, reconnect_id, otp, self._at(now))
-
-    def close_link(self, reconnect_id: str, now: datetime | None = None) -> _user.LinkOutcome:
-        """Close the Link SDK's window; nothing happens at Lean."""
-        return _user.cancel(self._world, reconnect_id, self._at(now))
-
-    # the bank and Lean
-
-    def customer_of(self, entity_id: str) -> str:
-        """Return the customer id of an entity."""
-        return self._entity(entity_id).customer.customer_id
-
-    def accounts_of(self, entity_id: str) -> list[str]:
-        """Return the account ids of an entity."""
-        return [account.account_id for account in self._world.book(self._entity(entity_id)).accounts]
-
-    def expire_session(self, entity_id: str, now: datetime | None = None) -> None:
-        """Let the bank forget the user: the next data call answers RECONNECT_REQUIRED."""
-        self._at(now)
-        self._entity(entity_id).session_over = True
-
-    def session_live(self, entity_id: str, now: datetime | None = None) -> bool:
-        """Return whether the bank still lets the user in."""
-        return self._world.session_live(self._entity(entity_id), self._at(now))
-
-    def revoke_consent(self, entity_id: str, now: datetime | None = None) -> None:
-        """Let the user withdraw the consent: data calls answer CONSENT_EXPIRED; ``entity.updated`` is emitted."""
-        self._consent(entity_id, "REVOKED", self._at(now))
-
-    def renew_consent(self, entity_id: str, now: datetime | None = None) -> None:
-        """Let the user run `Lean.connect` again: the consent holds anew, the session lives; ``entity.updated``."""
-        at, entity = self._at(now), self._entity(entity_id)
-        entity.consent_expires_at = at + self.settings.consent_life
-        entity.session_over, entity.last_used = False, at
-        self._consent(entity_id, "ACTIVE", at)
-
-    def _consent(self, entity_id: str, status: str, at: datetime) -> None:
-        entity = self._entity(entity_id)
-        entity.consent_status, entity.consent_updated_at, entity.updated_at = status, at, at
-        self._world.emit_entity("entity.updated", "An entity object was updated.", entity, at)
-
-    def switch_bank(self, bank: str, now: datetime | None = None, **changes: bool) -> None:
-        """Switch a bank off or on and emit ``bank.availability.updated``.
-
-        Args:
-            bank: its identifier.
-            now: the present time.
-            changes: ``active_data``, ``active_payments`` (Lean's switches), ``enabled_data``, ``enabled_payments``
-                (the application's).
-
-        Raises:
-            InvalidRequest: an unknown bank or switch.
-        """
-        self._world.switch_bank(bank, self._at(now), changes)
-
-    def release(self, held_id: str, now: datetime | None = None) -> None:
-        """Let what is PENDING come to its end now: a result or a refresh.
-
-        Raises:
-            InvalidRequest: there is none of that id.
-        """
-        at, world = self._at(now), self._world
-        if held_id in world.results:
-            if world.results[held_id].status == "PENDING":
-                world.ready(world.results[held_id], at)
-        elif held_id in world.refreshes:
-            _refreshes.finish(world, world.refreshes[held_id], at)
-        else:
-            raise InvalidRequest("held_id", f"{held_id!r} names neither a result nor a refresh")
-
-    # the adversary
-
-    def fault(self, fault: Fault) -> None:
-        """Arm a fault of the API."""
-        self._world.faults.add(fault)
-
-    def faults(self) -> list[Fault]:
-        """Return the armed faults, with what is left of their `times`."""
-        return self._world.faults.armed()
-
-    def clear_faults(self) -> None:
-        """Disarm all faults of the API."""
-        self._world.faults.clear()
-
-    def disturb(self, disturbance: Disturbance) -> None:
-        """Arm a disturbance of webhooks."""
-        self._world.webhooks.disturbances.add(disturbance)
-
-    def disturbances(self) -> list[Disturbance]:
-        """Return the armed disturbances, with what is left of their `times`."""
-        return self._world.webhooks.disturbances.armed()
-
-    def calm(self) -> None:
-        """Disarm all disturbances of webhooks; what was emitted keeps its own."""
-        self._world.webhooks.disturbances.clear()
-
     # looking
 
     def pending_reconnects(self, entity_id: str | None = None) -> list[str]:
         """Return the reconnect ids that wait for the user and are not too old, oldest first."""
-        world = self._world
-        found = [
-            (one.reconnect_since, one.reconnect_id)
-            for one in world.results.values()
-            if one.status == "RECONNECT_REQUIRED" and entity_id in (None, one.entity.entity_id)
-        ] + [
-            (one.reconnect_since, one.refresh_id)
-            for one in world.refreshes.values()
-            if one.status == "RECONNECT_REQUIRED" and entity_id in (None, one.entity.entity_id)
+        return [
+            one.reconnect_id if isinstance(one, Result) else one.refresh_id
+            for _, one in _overview.waiting_for_user(self._world)
+            if entity_id in (None, one.entity.entity_id)
         ]
-        alive = [(since, name) for since, name in found if since is not None and not world.too_old(since, world.now)]
-        return [name for _, name in sorted(alive)]
 
     def state(self, now: datetime | None = None) -> dict[str, Any]:
-        """Return what it remembers, as JSON values: for people, for the control route, for the inspector."""
-        at, world = self._at(now), self._world
-        return {
-            "now": at.isoformat(),
-            "app": self.app,
-            "region": self.settings.region,
-            "webhook_url": self.webhook_url,
-            "customers": [
-                {"customer_id": one.customer_id, "app_user_id": one.app_user_id} for one in world.customers.values()
-            ],
-            "entities": [self._entity_state(one, at) for one in world.entities.values()],
-            "results": [
-                {
-                    "results_id": one.results_id,
-                    "reconnect_id": one.reconnect_id,
-                    "entity_id": one.entity.entity_id,
-                    "api": one.wanted.api,
-                    "resource": one.wanted.resource.value,
-                    "status": one.status,
-                }
-                for one in world.results.values()
-            ],
-            "refreshes": [
-                {"refresh_id": one.refresh_id, "entity_id": one.entity.entity_id, "status": one.status}
-                for one in world.refreshes.values()
-            ],
-            "banks": {name: attrs.asdict(has) for name, has in world.availability.items()},
-            "deliveries_waiting": world.webhooks.waiting,
-            "faults": [one.effect for one in self.faults()],
-            "disturbances": len(self.disturbances()),
-            "calls": world.log.counts(),
-        }
+        """Return what it remembers, as JSON values."""
+        return _overview.state(self._world, self._at(now))
 
-    def _entity_state(self, entity: Entity, at: datetime) -> dict[str, Any]:
-        return {
-            "entity_id": entity.entity_id,
-            "customer_id": entity.customer.customer_id,
-            "bank": entity.bank.identifier,
-            "user": entity.user.username,
-            "status": entity.status,
-            "session_live": self._world.session_live(entity, at),
-            "consented": entity.consented(at),
-            "accounts": self.accounts_of(entity.entity_id),
-        }
-
-    def _entity(self, entity_id: str) -> Entity:
-        found = self._world.entities.get(entity_id)
-        if found is None:
-            raise InvalidRequest("entity_id", f"{entity_id!r} is no entity of this Mockbank")
-        return found
-
-    def _at(self, now: datetime | None) -> datetime:
-        at = self._world.now if now is None else now
-        self._world.catch_up(at)
-        return at
+    def overview(self, most: int = 50, now: datetime | None = None) -> dict[str, Any]:
+        """Return the latest of everything, at most so many of each, newest first, as JSON values: for a page."""
+        return _overview.overview(self._world, self._at(now), most)

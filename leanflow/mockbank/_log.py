@@ -7,9 +7,12 @@ from datetime import datetime
 
 import attrs
 
-from ._faults import Context
+from .adversary._faults import Context
+from .basics._memory import thin
 
 __all__ = ["CallRecord", "Log", "WebhookRecord"]
+
+_Call = tuple[str, str | None, str]  # kind, resource, method
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +38,7 @@ class WebhookRecord:
 
     Attributes:
         status: what the receiver answered; None: nothing in time.
+        disturbed: what struck it, as ``copies+delay``; None: nothing did.
     """
 
     at: datetime
@@ -44,6 +48,7 @@ class WebhookRecord:
     status: int | None
     forged: bool = False
     dropped: bool = False
+    disturbed: str | None = None
 
 
 class Log:
@@ -57,7 +62,9 @@ class Log:
         self.calls: deque[CallRecord] = deque(maxlen=size)
         self.webhooks: deque[WebhookRecord] = deque(maxlen=size)
         self.total_calls = 0
-        self._calls: Counter[tuple[str, str | None, str | None, str]] = Counter()
+        self._size = size
+        self._calls: Counter[_Call] = Counter()
+        self._calls_of: dict[str, Counter[_Call]] = {}
         self._webhooks: Counter[tuple[str, int | None]] = Counter()
 
     def call(self, record: CallRecord) -> None:
@@ -65,7 +72,13 @@ class Log:
         self.calls.append(record)
         self.total_calls += 1
         context = record.context
-        self._calls[(context.kind, context.resource, context.entity_id, context.method)] += 1
+        key = (context.kind, context.resource, context.method)
+        self._calls[key] += 1
+        if context.entity_id is not None:
+            counts = self._calls_of.pop(context.entity_id, Counter())
+            counts[key] += 1
+            self._calls_of[context.entity_id] = counts  # at the end: the one called last is the last to be forgotten
+            thin(self._calls_of, self._size)
 
     def webhook(self, record: WebhookRecord) -> None:
         """Add a delivery."""
@@ -81,11 +94,12 @@ class Log:
         entity_id: str | None = None,
         method: str | None = None,
     ) -> int:
-        """Return how many calls came in; None means any."""
-        wanted = (kind, resource, entity_id, method)
+        """Return how many calls came in; None means any. Of as many entities as the log's size it knows them apart."""
+        wanted = (kind, resource, method)
+        calls = self._calls if entity_id is None else self._calls_of.get(entity_id, Counter())
         return sum(
             number
-            for key, number in self._calls.items()
+            for key, number in calls.items()
             if all(want is None or want == has for want, has in zip(wanted, key, strict=True))
         )
 
@@ -98,6 +112,6 @@ class Log:
     def counts(self) -> dict[str, int]:
         """Return how many calls of each kind came in."""
         found: Counter[str] = Counter()
-        for (kind, _, _, _), number in self._calls.items():
+        for (kind, _, _), number in self._calls.items():
             found[kind] += number
         return dict(found)

@@ -8,8 +8,9 @@ import attrs
 
 from leanflow._request import Resource
 
-from ._people import Bank
 from ._settings import Login, TestUser
+from .adversary._progress import Progress
+from .countries._country import Bank
 
 __all__ = ["PERMISSIONS", "Availability", "Customer", "Entity", "Refresh", "Result", "Wanted"]
 
@@ -78,6 +79,7 @@ class Wanted:
 
     Attributes:
         api: ``v1`` or ``v2``: the shape of its answers.
+        insights: whether transactions are to say what they were for.
         meta: echoed back in v2.
     """
 
@@ -87,6 +89,7 @@ class Wanted:
     account_id: str | None
     start: date | None = None
     end: date | None = None
+    insights: bool = False
     meta: dict[str, str] | None = None
 
 
@@ -126,6 +129,9 @@ class Refresh:
     Attributes:
         status: ``RECONNECT_REQUIRED`` (the user is wanted; not listed), ``PENDING`` or ``FINISHED``.
         failed_parts: names of parts that end FAILED, as ``identity`` or ``transactions``.
+        progress: how it ends, if a fault has said so.
+        polls_left: GETs that still find it PENDING, if it goes by polls.
+        data_types: the parts that were asked for (KSA); None: all.
     """
 
     refresh_id: str
@@ -134,8 +140,11 @@ class Refresh:
     created_at: datetime
     updated_at: datetime
     failed_parts: frozenset[str] = frozenset()
+    data_types: frozenset[str] | None = None
     accounts_done: bool = False
-    held: bool = False
+    progress: Progress | None = None
+    polls_left: int | None = None
+    ends_by_itself: bool = True
     reconnect_since: datetime | None = None
     wrong_otps: int = 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,18 +18,19 @@ import attrs
 
 from leanflow._lean.signature import HEADER, sign
 
-from ._dice import Ids
-from ._disturbances import Disturbance, Disturbances
-from ._json import to_bytes
 from ._log import Log, WebhookRecord
 from ._settings import Settings
-from ._times import micro, nano
+from .adversary._adversary import Adversary
+from .adversary._disturbances import Disturbance
+from .basics._dice import Ids
+from .basics._json import to_bytes
+from .basics._memory import thin
+from .basics._times import micro, nano
 
 __all__ = ["ATTEMPT_LIMIT", "RETRIES", "Delivery", "SentEvent", "Webhooks"]
 
 RETRIES = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 60, 180))  # after the first attempt (Lean docs, Webhooks)
 ATTEMPT_LIMIT = timedelta(seconds=10)  # an answer later than this is none
-_WAITING_AT_MOST = 100_000  # deliveries that nobody collects are forgotten, oldest first: memory stays flat
 
 
 @attrs.frozen(kw_only=True)
@@ -82,6 +83,7 @@ class _Waiting:
     order: int
     first_at: datetime | None = None
     taken: bool = False
+    disturbed: str | None = None
 
 
 class Webhooks:
@@ -90,18 +92,20 @@ class Webhooks:
     Attributes:
         url: where they go.
         subscribed: the types that the application subscribed to; None: all.
-        disturbances: what happens to them on their way.
+        changed: is called when there is a new delivery.
     """
 
-    def __init__(self, settings: Settings, ids: Ids, log: Log) -> None:
+    def __init__(self, settings: Settings, ids: Ids, log: Log, adversary: Adversary) -> None:
         self.url = ""
         self.subscribed: frozenset[str] | None = None
-        self.disturbances = Disturbances()
+        self.changed: Callable[[], None] = lambda: None
+        self._adversary = adversary
+        self._reconnected: dict[str, str] = {}  # entity: the reconnect id that was announced last
         self._settings = settings
         self._ids = ids
         self._log = log
         self._waiting: dict[str, _Waiting] = {}
-        self._sent: deque[SentEvent] = deque()
+        self._sent: deque[SentEvent] = deque(maxlen=settings.remembers)
         self._heap: list[tuple[datetime, int, str]] = []
         self._early: list[str] = []
         self._order = 0
@@ -112,35 +116,83 @@ class Webhooks:
         """Emit an event; return its id, or None if the application is not subscribed to its type."""
         if self.subscribed is not None and kind not in self.subscribed:
             return None
-        struck = self.disturbances.take(kind)
+        struck = Disturbance()
+        for one in self._adversary.webhook(kind, lane):
+            if not one.besides:
+                struck = struck.joined(one)
+                continue
+            false_kind, false = self._altered(kind, payload, one, lane)
+            if (false_kind, false) != (kind, payload):
+                self._event(false_kind, false, message, now, lane, Disturbance(), disturbed=one.names)
+        event_id = self._event(kind, payload, message, now, lane, struck, disturbed=struck.names)
+        if "reconnect_id" in payload:
+            self._reconnected[lane] = payload["reconnect_id"]
+            thin(self._reconnected, self._settings.remembers)
+        return event_id
+
+    def _event(
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        message: str,
+        now: datetime,
+        lane: str,
+        struck: Disturbance,
+        *,
+        disturbed: str,
+    ) -> str:
         event_id, at = self._ids.next("event"), now + struck.delay
-        if struck.replace:
-            payload = {**payload, **struck.replace}
         event = SentEvent(event_id=event_id, type=kind, payload=payload, message=message, at=at)
         self._sent.append(event)
         self._forget(now)
-        for _ in range(struck.forgeries):
-            self._queue(event, struck, now, at, lane, forged=True)
         if struck.drop:
-            self._log.webhook(WebhookRecord(at=now, type=kind, event_id=event_id, attempt=0, status=None, dropped=True))
-            return event_id
-        for _ in range(1 + struck.copies):
-            self._queue(event, struck, now, at, lane)
+            self._log.webhook(
+                WebhookRecord(
+                    at=now, type=kind, event_id=event_id, attempt=0, status=None, dropped=True, disturbed=disturbed
+                )
+            )
+        told_kind, told = self._altered(kind, payload, struck, lane)
+        body = {"type": told_kind, "payload": told, "message": message}
+        for _ in range(struck.forgeries):
+            self._queue(event, body, struck, now, at, lane, forged=True, disturbed=disturbed)
+        for _ in range(0 if struck.drop else 1 + struck.copies):
+            self._queue(event, body, struck, now, at, lane, disturbed=disturbed)
         return event_id
+
+    def _altered(
+        self, kind: str, payload: Mapping[str, Any], struck: Disturbance, lane: str
+    ) -> tuple[str, Mapping[str, Any]]:
+        """Return type and payload as a disturbance makes them."""
+        if struck.replace:
+            payload = {**payload, **struck.replace}
+        if struck.reconnect_id and "reconnect_id" in payload:
+            before = self._reconnected.get(lane) if struck.reconnect_id == "stale" else None
+            payload = {**payload, "reconnect_id": before or self._ids.next("wrong reconnect id")}
+        return struck.retyped or kind, payload
 
     def resend(self, event_id: str, now: datetime) -> bool:
         """Send an event once more, undisturbed; False if there is none of that id."""
         for event in self._sent:
             if event.event_id == event_id:
-                self._queue(event, Disturbance(), event.at, now, "resend")
+                body = {"type": event.type, "payload": event.payload, "message": event.message}
+                self._queue(event, body, Disturbance(), event.at, now, "resend")
                 return True
         return False
 
     def _queue(
-        self, event: SentEvent, struck: Disturbance, told: datetime, due: datetime, lane: str, *, forged: bool = False
+        self,
+        event: SentEvent,
+        body: Mapping[str, Any],
+        struck: Disturbance,
+        told: datetime,
+        due: datetime,
+        lane: str,
+        *,
+        forged: bool = False,
+        disturbed: str = "",
     ) -> None:
         event_id = self._ids.next("forged event") if forged else event.event_id
-        body: dict[str, Any] = {"type": event.type, "payload": event.payload, "message": event.message}
+        body = dict(body)
         if not struck.without_timestamp:
             body["timestamp"] = nano(told) if struck.nanoseconds else micro(told)
         if self._settings.webhook_event_ids and not struck.without_event_id:
@@ -157,7 +209,7 @@ class Webhooks:
             headers=headers,
             body=raw,
             attempt=1,
-            type=event.type,
+            type=body["type"],
             event_id=event_id,
             lane=lane,
             early=struck.early,
@@ -166,14 +218,24 @@ class Webhooks:
         self._waiting[delivery.id] = _Waiting(
             delivery=delivery,
             event=None if forged else event,
+            disturbed=disturbed or None,
             due=due,
             order=-self._order if struck.reverse else self._order,
         )
         heapq.heappush(self._heap, (due, self._waiting[delivery.id].order, delivery.id))
         if struck.early:
             self._early.append(delivery.id)
-        if len(self._waiting) > _WAITING_AT_MOST:
-            del self._waiting[next(iter(self._waiting))]
+        self._forget_deliveries()
+        self.changed()
+
+    def _forget_deliveries(self) -> None:
+        """Forget what nobody collects, the oldest first."""
+        most = self._settings.remembers
+        thin(self._waiting, most)
+        if len(self._heap) > 2 * most:  # they are in no order that would let them be taken out one by one
+            self._heap = [one for one in self._heap if one[2] in self._waiting]
+            heapq.heapify(self._heap)
+            self._early = [one for one in self._early if one in self._waiting]
 
     # sending
 
@@ -216,7 +278,13 @@ class Webhooks:
         sent = waiting.delivery
         self._log.webhook(
             WebhookRecord(
-                at=now, type=sent.type, event_id=sent.event_id, attempt=sent.attempt, status=status, forged=sent.forged
+                at=now,
+                type=sent.type,
+                event_id=sent.event_id,
+                attempt=sent.attempt,
+                status=status,
+                forged=sent.forged,
+                disturbed=waiting.disturbed,
             )
         )
         if status == 200 or sent.forged or sent.attempt > len(RETRIES):
@@ -241,6 +309,11 @@ class Webhooks:
     def waiting(self) -> int:
         """How many deliveries are not settled for good."""
         return len(self._waiting)
+
+    def upcoming(self, most: int) -> list[tuple[Delivery, datetime, bool]]:
+        """Return deliveries that are not settled, the next one first: each with when, and whether it is under way."""
+        first = heapq.nsmallest(most, self._waiting.values(), key=lambda waiting: (waiting.due, waiting.order))
+        return [(waiting.delivery, waiting.due, waiting.taken) for waiting in first]
 
     # the Events API
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from leanflow.errors import InvalidRequest
 
-from ._book import Book
-from ._dice import Ids, derived_id
-from ._faults import Faults
+from ._later import Later
+from ._link_session import Link
 from ._log import Log
-from ._people import Bank, country_of
 from ._settings import Login, Settings, TestUser
 from ._state import PERMISSIONS, Availability, Customer, Entity, Refresh, Result, Wanted
-from ._times import micro
 from ._webhooks import Webhooks
+from .adversary._adversary import Adversary
+from .adversary._progress import Progress
+from .basics._dice import Ids, derived_id
+from .basics._memory import thin
+from .basics._times import micro
+from .countries._countries import country_of
+from .countries._country import Bank
+from .data._book import Book
+from .data._pages import Pages
 
 __all__ = ["World"]
 
-_BOOKS_AT_MOST = 64  # a book with two years of transactions takes a few megabytes; it can always be made again
-_RESULTS_AT_MOST = 100_000  # oldest forgotten first: memory stays flat
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_BOOKS_AT_MOST = 64  # a book with two years of transactions takes a megabyte; it can always be made again
+_PAGES_ROOM = 24_000_000  # bytes: some 330 pages of 50 transactions
 
 
 class World:
@@ -31,26 +37,32 @@ class World:
 
     Attributes:
         now: the latest time seen.
-        tokens_from: tokens of an earlier generation are no longer valid.
+        present: tells the time where nobody else does; the latest seen, unless a shell has a clock.
+        token_generation: tokens of an earlier one are no longer valid.
+        opened: what the tokens say that were shown last.
     """
 
     def __init__(self, settings: Settings, now: datetime) -> None:
         self.settings = settings
         self.country = country_of(settings.region)
         self.now = now
+        self.present: Callable[[], datetime] = lambda: self.now
         self.ids = Ids(settings.seed)
-        self.faults = Faults()
+        self.adversary = Adversary()
         self.log = Log(settings.log_size)
-        self.webhooks = Webhooks(settings, self.ids, self.log)
+        self.webhooks = Webhooks(settings, self.ids, self.log, self.adversary)
         self.customers: dict[str, Customer] = {}
         self.by_app_user: dict[str, Customer] = {}
         self.entities: dict[str, Entity] = {}
-        self.results: OrderedDict[str, Result] = OrderedDict()
-        self.refreshes: OrderedDict[str, Refresh] = OrderedDict()
+        self.results: dict[str, Result] = {}
+        self.refreshes: dict[str, Refresh] = {}
+        self.links: OrderedDict[str, Link] = OrderedDict()
         self.availability = {bank.identifier: Availability() for bank in self.country.banks}
         self.token_generation = 0
+        self.opened: dict[str, dict[str, Any]] = {}
         self.later = Later()
         self._books: OrderedDict[str, Book] = OrderedDict()
+        self._pages = Pages(_PAGES_ROOM)
 
     def catch_up(self, now: datetime) -> None:
         """Let everything happen that is due by `now`, each at its own time. Time never runs backwards."""
@@ -67,7 +79,18 @@ class World:
         if known is None:
             known = Customer(customer_id=self.ids.next("customer"), app_user_id=app_user_id)
             self.customers[known.customer_id] = self.by_app_user[app_user_id] = known
+            self._forget_customers(known)
         return known
+
+    def _forget_customers(self, new: Customer) -> None:
+        """Forget customers, those first whose entities were not used for longest."""
+        if len(self.customers) > self.settings.remembers:
+            used = {new.customer_id: self.now}
+            for one in self.entities.values():
+                customer_id = one.customer.customer_id
+                used[customer_id] = max(one.last_used, used.get(customer_id, one.last_used))
+            thin(self.customers, self.settings.remembers, lambda one: used.get(one.customer_id, _LONG_AGO))
+            self.by_app_user = {one.app_user_id: one for one in self.customers.values()}
 
     def bank(self, identifier: str | None) -> Bank:
         """Return a simulated bank; None: the first.
@@ -103,6 +126,7 @@ class World:
             consent_updated_at=now,
         )
         self.entities[entity.entity_id] = entity
+        thin(self.entities, self.settings.remembers, lambda one: one.last_used)
         self.emit_entity("entity.created", "An entity object was created.", entity, now)
         return entity
 
@@ -121,7 +145,7 @@ class World:
                 "main_color": bank.main_color,
                 "background_color": "#FFFFFF",
                 "swift_code": bank.bic,
-                "account_type": "PERSONAL",
+                "account_type": "BUSINESS" if entity.user.bank_type == "SME" else "PERSONAL",
                 "bank_type": entity.user.bank_type,
             },
         }
@@ -142,10 +166,11 @@ class World:
             book = Book(
                 seed=self.settings.seed,
                 entity_id=entity.entity_id,
-                username=entity.user.username,
+                user=entity.user,
                 connected=entity.created_at,
                 country=self.country,
                 bank=entity.bank,
+                pages=self._pages,
             )
             self._books[entity.entity_id] = book
             if len(self._books) > _BOOKS_AT_MOST:
@@ -167,14 +192,20 @@ class World:
             status="PENDING",
         )
         self.results[results_id] = result
-        if len(self.results) > _RESULTS_AT_MOST:
-            self.results.popitem(last=False)
+        thin(self.results, self.settings.remembers, lambda one: one.status != "OK")
         return result
 
-    def pend(self, result: Result, now: datetime, *, after: timedelta | None, polls: int | None = None) -> None:
-        """Make a result PENDING until a time, for so many polls, or until it is released."""
-        result.status, result.polls_left = "PENDING", polls
-        result.ready_at = None if after is None or polls is not None else now + after
+    def progress(self, model: str, thing: Result | Refresh) -> Progress:
+        """Return how such a thing comes to its end: as the adversary has it, else as in the settings."""
+        resource = thing.wanted.resource.value if isinstance(thing, Result) else None
+        pace = self.adversary.pace(model, resource, thing.entity.entity_id)
+        default: Progress = getattr(self.settings, f"{model}_progress")
+        return default if pace is None else pace.progress
+
+    def pend(self, result: Result, now: datetime, progress: Progress) -> None:
+        """Make a result PENDING until its progress ends it."""
+        result.status, result.polls_left = "PENDING", progress.polls_left
+        result.ready_at = None if progress.delay is None else now + progress.delay
         if result.ready_at is not None:
             self.later.at(result.ready_at, lambda when: self._ready_when_due(result, when))
 
@@ -245,27 +276,3 @@ class World:
     def call_id(self) -> str:
         """Return the results id of a call that leaves nothing behind."""
         return derived_id(self.settings.seed, "answer", self.log.total_calls)
-
-
-class Later:
-    """What happens at a time, in order of time and of arrangement."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[datetime, int, Callable[[datetime], None]]] = []
-        self._number = 0
-
-    def at(self, when: datetime, happen: Callable[[datetime], None]) -> None:
-        """Arrange for `happen(when)`."""
-        self._number += 1
-        heapq.heappush(self._heap, (when, self._number, happen))
-
-    def pop(self, now: datetime) -> tuple[datetime, Callable[[datetime], None]] | None:
-        """Return the next thing due by `now`, or None."""
-        if self._heap and self._heap[0][0] <= now:
-            when, _, happen = heapq.heappop(self._heap)
-            return when, happen
-        return None
-
-    def next(self) -> datetime | None:
-        """Return when the next thing happens, or None."""
-        return self._heap[0][0] if self._heap else None

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from leanflow._flows import LeanFlow
 
@@ -48,6 +48,12 @@ class FakeClock:
         heapq.heappush(self._sleepers, (self._now + timedelta(seconds=seconds), next(self._numbers), future))
         await future
 
+    def next_wake(self) -> datetime | None:
+        """Return when the next sleeper wakes, or None."""
+        while self._sleepers and self._sleepers[0][2].done():  # cancelled meanwhile
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
     def advance(self, delta: timedelta) -> None:
         """Move the clock, back too, and wake those whose time has come."""
         self._now += delta
@@ -55,6 +61,11 @@ class FakeClock:
             _, _, future = heapq.heappop(self._sleepers)
             if not future.done():
                 future.set_result(None)
+
+    def jump(self, delta: timedelta) -> None:
+        """Set the clock to another time, as a machine's is set: sleepers sleep on as long as they would have."""
+        self._now += delta
+        self._sleepers = [(at + delta, number, future) for at, number, future in self._sleepers]
 
 
 class Traveller(Protocol):
@@ -69,27 +80,68 @@ class Traveller(Protocol):
         ...
 
 
+@runtime_checkable
+class Sleeper(Traveller, Protocol):
+    """A traveller whose calls can sleep on the clock, as a slow one of the simulator does."""
+
+    async def asleep(self) -> None:
+        """Return once a call waits for the clock to be moved."""
+        ...
+
+
 async def travel(flows: LeanFlow, clock: FakeClock, delta: timedelta, *, also: Sequence[Traveller] = ()) -> int:
     """Pass so much time, stopping at each due moment of the engine and of the others; return how many things were done.
+
+    A call that is slow is waited for: if it is under way at the end, the clock stands as much later.
 
     Raises:
         Livelock: something does not come to rest at one moment.
     """
     end = clock.now() + delta
-    done = await _settle(flows, also)
+    sleepers = [other for other in also if isinstance(other, Sleeper)]
+    done = await _settle(flows, clock, also, sleepers)
     while True:
         moments = [(await flows.health()).next_due_at, *(other.next_due() for other in also)]
         future = [moment for moment in moments if moment is not None and clock.now() < moment <= end]
         if not future:
             break
         clock.advance(min(future) - clock.now())
-        done += await _settle(flows, also)
-    clock.advance(end - clock.now())
-    return done + await _settle(flows, also)
+        done += await _settle(flows, clock, also, sleepers)
+    clock.advance(max(timedelta(), end - clock.now()))
+    return done + await _settle(flows, clock, also, sleepers)
 
 
-async def _settle(flows: LeanFlow, also: Sequence[Traveller]) -> int:
+async def _settle(flows: LeanFlow, clock: FakeClock, also: Sequence[Traveller], sleepers: Sequence[Sleeper]) -> int:
     done = 0
-    while some := await flows.tick() + sum([await other.tick() for other in also]):
-        done += some
-    return done
+    while True:
+        done += await _ticked(flows, clock, also, sleepers)
+        others = sum([await other.tick() for other in also])
+        if others == 0:  # and so the engine, which came to rest, has got nothing new to do
+            return done
+        done += others
+
+
+async def _ticked(flows: LeanFlow, clock: FakeClock, also: Sequence[Traveller], sleepers: Sequence[Sleeper]) -> int:
+    """Let the engine tick; while a call of it sleeps on the clock, go from one due moment to the next."""
+    if not sleepers:
+        return await flows.tick()
+    done, tick = 0, asyncio.ensure_future(flows.tick())
+    try:
+        while await _sleeps(tick, sleepers):
+            now, moments = clock.now(), [clock.next_wake(), *(other.next_due() for other in also)]
+            clock.advance(min(moment for moment in moments if moment is not None and moment > now) - now)
+            done += sum([await other.tick() for other in also])
+        return done + await tick
+    finally:
+        tick.cancel()
+
+
+async def _sleeps(tick: asyncio.Future[int], sleepers: Sequence[Sleeper]) -> bool:
+    """Return False once the tick is done, True once one of its calls sleeps."""
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(other.asleep()) for other in sleepers]
+    try:
+        await asyncio.wait([tick, *waits], return_when=asyncio.FIRST_COMPLETED)
+        return not tick.done()
+    finally:
+        for wait in waits:
+            wait.cancel()

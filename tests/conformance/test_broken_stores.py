@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
 import pytest
 
 from leanflow._request import DataRequest, Scope
-from leanflow.ports import Claimed, Committed, Outcome, Step
+from leanflow.ports import Body, Claimed, Committed, Erased, Outcome, Part, Step
 from leanflow.testing.conformance import StoreConformance
 from leanflow_adapters.memory import MemoryStore
-from leanflow_adapters.memory._data import Data, Seen
+from leanflow_adapters.memory._data import Data
 
 
 class LosesTheSecondWrite(MemoryStore):
@@ -64,7 +64,7 @@ class MarksTheLosersEventAsSeen(MemoryStore):
     async def commit(self, step: Step) -> Committed:
         done = await super().commit(step)
         if done.outcome is Outcome.conflict:
-            self._data.inbox[step.scope, step.inbox.key] = Seen(at=step.inbox.at)
+            self._data.inbox[step.scope, step.inbox.key] = step.inbox.at
         return done
 
 
@@ -77,6 +77,16 @@ class HandsOneLeaseToTwo(MemoryStore):
         for slot in self._data.slots(scope):
             slot.end_lease()
         return await super().claim(scope, owner=owner, now=now, lease=lease, limit=limit, request_id=request_id)
+
+
+class ShortensALease(MemoryStore):
+    """Takes a late renewal at its word."""
+
+    async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
+        done = await super().renew(scope, request_id, owner=owner, now=now, lease=lease)
+        if done:
+            self._data.requests[request_id].lease_until = now + timedelta(seconds=lease)
+        return done
 
 
 class ForgetsAParkedEvent(MemoryStore):
@@ -101,6 +111,16 @@ class DeliversForEveryone(MemoryStore):
     async def delivered(self, scope: Scope, rows: Sequence[tuple[str, str]]) -> None:
         confirmed = {key for key, _ in rows}
         await super().delivered(scope, [(row.key, row.sink) for row in self._rows(scope) if row.key in confirmed])
+
+
+class KeepsWhatAGoneSinkWasToGet(MemoryStore):
+    """Makes no more rows for a sink that is unregistered, and keeps those that it has."""
+
+    async def unregister(self, scope: Scope, sink: str) -> int | None:
+        kept = dict(self._data.outbox)
+        gone = await super().unregister(scope, sink)
+        self._data.outbox.update(kept)
+        return gone
 
 
 class ForgetsTheOrder(MemoryStore):
@@ -135,10 +155,33 @@ class MakesTwins(MemoryStore):
 class LeavesNoTombstone(MemoryStore):
     """Deletes without a trace."""
 
-    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> bool:
+    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> Erased | None:
         done = await super().erase(scope, request_id, now=now)
         self._data.tombstones.clear()
         return done
+
+
+class PurgesPagesOfTheLiving(MemoryStore):
+    """Takes all pages, whenever they came."""
+
+    async def purge_pages(self, scope: Scope, **wanted: Any) -> Sequence[str]:
+        return await super().purge_pages(scope, **{**wanted, "older_than": datetime.max.replace(tzinfo=UTC)})
+
+
+class RewritesWhatHasChanged(MemoryStore):
+    """Writes over whatever lies there."""
+
+    async def rewrite(self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]) -> int:
+        now = {body.place: body for part in Part for body in self._data.bodies(scope, part)}
+        return await super().rewrite(scope, [(now.get(body.place, body), content) for body, content in bodies])
+
+
+class CountsNothing(MemoryStore):
+    """Forgets what was added before."""
+
+    async def tally(self, scope: Scope, name: str, *, add: int = 0) -> int:
+        self._data.tallies.clear()
+        return await super().tally(scope, name, add=add)
 
 
 class ForgetsToClose(MemoryStore):
@@ -160,13 +203,18 @@ CATCHES: dict[type[MemoryStore], tuple[str, ...]] = {
         "test_racers_have_one_winner_per_version",
     ),
     HandsOneLeaseToTwo: ("test_no_two_claimers_hold_one_lease", "test_a_running_lease_keeps_others_out"),
+    ShortensALease: ("test_a_late_renewal_shortens_no_lease",),
     ForgetsAParkedEvent: ("test_a_parked_event_is_found_under_its_id", "test_a_parked_event_is_not_seen"),
     ForgetsAParkedEventOfALoser: ("test_a_losers_parked_event_stays_parked",),
     DeliversForEveryone: ("test_delivery_is_remembered_per_sink",),
+    KeepsWhatAGoneSinkWasToGet: ("test_an_unregistered_sink_is_forgotten",),
     ForgetsTheOrder: ("test_only_the_oldest_of_a_request_is_offered",),
     MixesScopes: ("test_a_step_of_another_scope_finds_no_request",),
     MakesTwins: ("test_racing_creators_get_one_and_the_same_record",),
     LeavesNoTombstone: ("test_an_erased_request_leaves_nothing_but_a_tombstone",),
+    PurgesPagesOfTheLiving: ("test_purging_pages_leaves_the_rest",),
+    RewritesWhatHasChanged: ("test_a_body_is_replaced_if_it_is_still_what_it_was",),
+    CountsNothing: ("test_tallies_add_up",),
     ForgetsToClose: ("test_what_was_committed_outlives_a_restart",),
 }
 

@@ -6,9 +6,10 @@ Rules that the pages keep:
   as in ``python -m asyncio``: the page has one event loop. What is only scaffolding stands in an HTML comment, as an
   ``invisible-code-block: python``.
 * A `python` block that begins with ``# test_….py`` is such a file, and is run by pytest in a process of its own; one
-  that begins with ``# conftest.py`` lies beside it.
+  that begins with the name of another file, as ``# conftest.py``, lies beside it.
+* A `py` block shows signatures, which are generated, or, below the name of a file, a part of that file.
 * A `text` block is what the `python` block before it printed.
-* A `sh` block holds commands that exist.
+* A `sh` block holds commands that exist; on a page that says ``<!-- shell session -->`` it is run (`sessions`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ DOCUMENTS = sorted(
 )
 
 _FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1``` *$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# (conftest\.py|test_\w+\.py)\n")
+_FILE = re.compile(r"# (\w+\.py)\n")
 _PYTEST = (
     "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.", "-o", "asyncio_mode=auto",
     "-o", "asyncio_default_fixture_loop_scope=function",
@@ -117,6 +118,8 @@ class Runner:
         )
 
     def _shell(self, example: Example) -> None:
+        if "<!-- shell session -->" in example.document.text:
+            return  # it is run as a whole, in a test of its own
         for line in str(example.parsed).replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words:
@@ -125,7 +128,7 @@ class Runner:
 
 def _run_tests(name: str, source: str) -> str:
     Path(name).write_text(source, encoding="utf-8")
-    if name == "conftest.py":
+    if not name.startswith("test_"):
         return ""
     command = [sys.executable, "-m", "pytest", *_PYTEST, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -160,7 +163,12 @@ def _leanflow(rest: list[str]) -> None:
     name = next(word for word in rest if not word.startswith("-"))
     command = app.get_command(click.Context(app), name)
     assert command is not None, f"leanflow has no command {name}"
-    command.make_context(name, rest[rest.index(name) + 1 :], resilient_parsing=False)
+    context = command.make_context(name, rest[rest.index(name) + 1 :], resilient_parsing=False)
+    left = [*context._protected_args, *context.args]
+    if isinstance(command, click.Group) and left:
+        _, sub, left = command.resolve_command(context, left)
+        assert sub is not None
+        sub.make_context(sub.name, left, parent=context, resilient_parsing=False)
 
 
 def _pip(rest: list[str]) -> None:
@@ -178,9 +186,18 @@ def _python(rest: list[str]) -> None:
         if module == "pip":
             _pip(rest[2:])
             return
-        assert module in {"asyncio", "pytest", "venv"} or (ROOT / module.replace(".", "/")).exists(), module
+        place = ROOT / module.replace(".", "/")
+        assert module in {"asyncio", "pytest", "venv"} or place.exists() or place.with_suffix(".py").exists(), module
     elif rest:
         assert (ROOT / rest[0]).exists(), rest[0]
+
+
+def _pytest(rest: list[str]) -> None:
+    """Look options up in pytest's own help, which has those of our plugin."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True)
+    for word in rest:
+        if word.startswith("--"):
+            assert re.search(rf"^ +.*{re.escape(word.split('=')[0])}\b", done.stdout, re.MULTILINE), word
 
 
 def _bash(rest: list[str]) -> None:
@@ -201,6 +218,7 @@ _CHECKS: dict[str, Callable[[list[str]], Any]] = {
     "pip": _pip,
     "python": _python,
     "python3": _python,
+    "pytest": _pytest,
     "bash": _bash,
     ".tools/bin/uv": _uv,
     "git": _anything,

@@ -17,19 +17,30 @@ import attrs
 import click
 
 import leanflow
-from leanflow import errors, ports
+from leanflow import blocking, cloudevents, commands, errors, ports, testing
 from leanflow._transaction import Transaction
 from leanflow._upkeep import Health, SinkLag
-from leanflow.mockbank import Mockbank
-from leanflow.testing import FakeClock, travel
+from leanflow.mockbank import Disturbance, Fault, Mockbank, Pace, Progress, Scenario, Storm, control
+from leanflow.observing import Observer
+from leanflow.testing import FakeClock, examples, strategies, travel
+from leanflow.testing.conformance import Inbox, Published
+from leanflow.testing.simulation import Moment, Run, SimulationFailed, shortest, simulate
 from leanflow_adapters import open_store
+from leanflow_adapters._bus import SetAside, Subscription
 from leanflow_adapters.cli._app import COMMANDS, app
+from leanflow_adapters.crypto import EncryptedStore
 from leanflow_adapters.http import LeanTransport
-from leanflow_adapters.memory import MemoryStore
-from leanflow_adapters.mockbank import MockbankTransport, deliver, serve
+from leanflow_adapters.memory import MemoryBus, MemoryStore
+from leanflow_adapters.mockbank import MockbankTransport, deliver, load_scenario, serve
+from leanflow_adapters.nats import NatsBus
+from leanflow_adapters.otel import Telemetry
+from leanflow_adapters.pytest_plugin import _fixtures
+from leanflow_adapters.redis_streams import RedisStreamsBus
 from leanflow_adapters.sqlite import SQLiteStore
-from leanflow_adapters.web.aiohttp import add_webhook, webhook_handler
+from leanflow_adapters.web import aiohttp, asgi, litestar, quart, starlette
 from tests.docs.documents import DOCUMENTS
+from tests.docs.messages import DOCUMENT, MESSAGES, document
+from tests.docs.mockbank import MOCKBANK
 from tests.docs.signatures import first_line, indent, stub, stub_of_class, stub_of_function
 
 __all__ = ["SECTIONS", "current"]
@@ -132,11 +143,15 @@ def _error_table() -> str:
     return _markdown_table(("error", "means", "attributes", "retryable"), rows)
 
 
-def _help(name: str) -> Callable[[], str]:
+def _help(*names: str) -> Callable[[], str]:
     def text() -> str:
-        command = app.get_command(click.Context(app, info_name="leanflow"), name)
+        command: click.Command | None = app
+        for name in names:
+            assert isinstance(command, click.Group)
+            command = command.get_command(click.Context(command), name)
         assert command is not None
-        context = click.Context(command, info_name=f"leanflow {name}", terminal_width=100, max_content_width=100)
+        info = f"leanflow {' '.join(names)}"
+        context = click.Context(command, info_name=info, terminal_width=100, max_content_width=100)
         return f"```plain\n{command.get_help(context)}\n```"
 
     return text
@@ -153,25 +168,98 @@ def _sections() -> Mapping[str, Callable[[], str]]:
         "api:Handlers": lambda: stub(leanflow.Handlers),
         "api:pure": lambda: stub(leanflow.decide, leanflow.next_action, leanflow.mermaid),
         "api:wire": lambda: stub(leanflow.parse_answer, leanflow.parse_webhook, leanflow.sign, leanflow.verify),
+        "api:commands": lambda: stub(commands.Commands, commands.parse_command),
+        "api:observing": lambda: stub(Observer) + "\n\n```py\n" + _head(Telemetry) + "\n```",
         "api:testing": lambda: stub(FakeClock, travel),
+        "api:blocking": _blocking,
+        "api:testing-fixtures": _fixture_table,
+        "api:testing-callables": lambda: (
+            "```py\n"
+            + "\n\n\n".join(map(_called, (testing.Travel, testing.FlowsAt, testing.ChangeAt, testing.Signer)))
+            + "\n```"
+        ),
+        "api:testing-engines": lambda: (
+            "```py\n" + "\n\n\n".join(map(_head, (testing.WatchedFlow, testing.OnDemandFlow))) + "\n```"
+        ),
+        "api:testing-strategies": _strategy_table,
+        "api:testing-paths": lambda: stub(testing.paths, testing.Path, testing.transitions, testing.impossible),
+        "api:testing-matrix": lambda: stub(testing.matrix, testing.assert_matrix, testing.Matrix),
+        "api:testing-replay": lambda: stub(testing.replay, testing.assert_replays),
+        "api:testing-timeline": lambda: stub(testing.timeline),
+        "api:testing-examples": lambda: stub(
+            *(getattr(examples, name) for name in examples.__all__ if name != "START")
+        ),
+        "api:simulation": lambda: stub(simulate, Run, Moment, SimulationFailed, shortest),
         "api:stores": lambda: (
             "```py\n" + "\n\n\n".join((stub_of_function(open_store), *map(_head, (SQLiteStore, MemoryStore)))) + "\n```"
         ),
+        "api:encrypted": lambda: "```py\n" + _head(EncryptedStore) + "\n```",
+        "api:bus": lambda: stub(MemoryBus),
+        "api:buses": lambda: stub(NatsBus, RedisStreamsBus),
+        "api:subscription": lambda: stub(Subscription, SetAside),
+        "api:cloudevents": lambda: stub(
+            cloudevents.CloudEvent, cloudevents.structured, cloudevents.binary, cloudevents.headers, cloudevents.read
+        ),
         "api:transport": lambda: stub(LeanTransport),
-        "api:web": lambda: stub(add_webhook, webhook_handler),
+        "api:web": lambda: stub(
+            aiohttp.add_webhook, aiohttp.webhook_handler, aiohttp.webhook_app, aiohttp.front_end_app, aiohttp.lifespan
+        ),
+        "api:web-asgi": lambda: stub(asgi.webhook_app, asgi.front_end_app, asgi.lifespan),
+        "api:web-starlette": lambda: stub(starlette.add_webhook, starlette.add_front_end),
+        "api:web-litestar": lambda: stub(litestar.webhook_route, litestar.front_end_route),
+        "api:web-quart": lambda: stub(quart.add_webhook, quart.front_end_blueprint, quart.lifespan),
         "api:mockbank": lambda: stub(Mockbank),
-        "api:mockbank-shells": lambda: stub(MockbankTransport, serve, deliver),
+        "api:mockbank-values": lambda: stub(Fault, Disturbance, Progress, Pace, Storm, Scenario, control),
+        "api:mockbank-shells": lambda: stub(MockbankTransport, serve, deliver, load_scenario),
         "enum:Remedy": lambda: _members_of(leanflow.Remedy),
     }
     for cls in (
         leanflow.DataRequest, leanflow.Failure, leanflow.Change, leanflow.Results, leanflow.Call, leanflow.Answer,
         leanflow.Reply, leanflow.ReconnectPrompt, leanflow.ConnectPrompt, leanflow.Accepted, leanflow.Declined, Health,
-        SinkLag, ports.HistoryEntry, ports.OutboxRow,
+        SinkLag, ports.Erased, ports.Reencrypted, ports.HistoryEntry, ports.OutboxRow,
+        testing.Step, testing.PathMoment, testing.Transition,
+        testing.Case, testing.Difference, testing.SignedWebhook, strategies.Delivery, strategies.History,
+        Inbox, Published, asgi.Streams,
     ):  # fmt: skip
         sections[f"fields:{cls.__name__}"] = lambda cls=cls: _fields(cls)  # type: ignore[misc]
     for name in COMMANDS:
         sections[f"cli:{name}"] = _help(name)
+    sections |= MOCKBANK | MESSAGES
+    sections["cli:mockbank-compare"] = _help("mockbank", "compare")
     return sections
+
+
+def _blocking() -> str:
+    own = [blocking.LeanFlow.over.__func__, blocking.LeanFlow.run, blocking.LeanFlow.close, blocking.LeanFlow.using]  # type: ignore[attr-defined]
+    head = "class LeanFlow:  # the arguments and methods of leanflow.LeanFlow, without await; and"
+    return f"```py\n{head}\n" + "\n\n".join(indent(stub_of_function(each)) for each in own) + "\n```"
+
+
+def _fixture_table() -> str:
+    """Return the plugin's fixtures, in its order, with all of their docstrings."""
+    rows = [
+        (f"`{name}`", _cell(" ".join((inspect.getdoc(value) or "").split())))
+        for name, value in vars(_fixtures).items()
+        if type(value).__name__ == "FixtureFunctionDefinition"
+    ]
+    return _markdown_table(("fixture", "what"), rows)
+
+
+def _strategy_table() -> str:
+    made = [name for name in strategies.__all__ if name.islower()]
+    rows = [
+        (
+            f"`{name}({', '.join(inspect.signature(getattr(strategies, name)).parameters)})`",
+            _cell(first_line(getattr(strategies, name))),
+        )
+        for name in made
+    ]
+    return _markdown_table(("strategy", "what"), rows)
+
+
+def _called(cls: type) -> str:
+    """Return what a class is and how its instances are called: a fixture hands them out."""
+    return f'class {cls.__name__}:\n    """{first_line(cls)}"""\n\n{indent(stub_of_function(cls.__call__))}'
 
 
 def _head(cls: type) -> str:
@@ -189,6 +277,7 @@ SECTIONS = _sections()
 
 def main() -> None:
     """Write all generated parts anew."""
+    DOCUMENT.write_text(document(), encoding="utf-8")
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         fresh = current(text)

@@ -11,7 +11,8 @@ import pytest
 from tests.docs.documents import DOCUMENTS, ROOT, Runner, fences, page_id
 
 LANGUAGES = {"python", "text", "sh", "mermaid", "toml", "html", "js", "json", "plain", "py"}
-"""What a block may be. `python`, `text` and `sh` are executed or checked; `py` are signatures, read off the code."""
+"""What a block may be. `python`, `text` and `sh` are executed or checked; `py` are signatures, read off the code, or
+excerpts, which begin with the name of the file that they are from."""
 
 MUST_RUN = {"README.md", "docs/tutorial.md"} | {page_id(path) for path in (ROOT / "docs" / "how-to").glob("*.md")}
 
@@ -31,6 +32,20 @@ def test_every_block_of_a_page_runs(path: Path, tmp_path: Path, monkeypatch: pyt
 def test_every_block_says_what_it_is(path: Path) -> None:
     """No block escapes by having no language, or one that nobody looks at."""
     assert {language for language, _ in fences(path)} <= LANGUAGES
+
+
+EXCERPTS = [
+    (page_id(path), *source.split("\n", 1))
+    for path in DOCUMENTS
+    for language, source in fences(path)
+    if language == "py" and source.startswith("# examples/")
+]
+
+
+@pytest.mark.parametrize(("page", "name", "excerpt"), EXCERPTS)
+def test_an_excerpt_is_what_the_file_has(page: str, name: str, excerpt: str) -> None:
+    """What a page shows of a file stands there, word for word."""
+    assert excerpt in (ROOT / name.removeprefix("# ")).read_text(encoding="utf-8"), page
 
 
 WRONG = {

@@ -76,6 +76,14 @@ def test_the_architecture_names_every_module_of_the_core() -> None:
     assert core | adapters - {"adapters/leanflow_adapters/__init__.py"} <= named
 
 
+def test_the_architecture_names_every_part_of_mockbank() -> None:
+    """Each module at the top of `leanflow/mockbank/` and each folder in it has its place, too."""
+    mockbank, page = CORE / "mockbank", architecture()
+    parts = {f"mockbank/{path.name}" for path in mockbank.glob("_[a-z]*.py")}
+    parts |= {f"mockbank/{path.parent.name}/" for path in mockbank.glob("*/__init__.py")}
+    assert {part for part in parts if f"`{part}`" not in page and f"`leanflow/{part}`" not in page} == set()
+
+
 def test_the_architecture_fits_the_contract() -> None:
     """Modules stand on the page in the order of the import contract's floors, lowest last."""
     contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("layers = [")[1].split("]\n")[0]

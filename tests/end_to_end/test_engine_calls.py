@@ -196,9 +196,9 @@ async def test_a_crash_between_claim_and_answer_is_taken_over(make: StoreMaker, 
         check_history(await survivor.history(request.id))
 
 
-async def _kill(flows: LeanFlow, *tasks: asyncio.Task[object]) -> None:
+async def _kill(flows: LeanFlow, *tasks: asyncio.Task[Any]) -> None:
     """Stand for SIGKILL: nothing of this engine runs any more."""
-    doomed = [*tasks, *flows._placing.values(), flows._keeping]
+    doomed: list[asyncio.Future[Any]] = [*tasks, *flows._placing.values(), flows._keeping]
     for task in doomed:
         task.cancel()
     await asyncio.gather(*doomed, return_exceptions=True)
@@ -233,6 +233,32 @@ async def test_a_superseded_answer_does_not_count_twice(make: StoreMaker, clock:
         await deliver(other, webhook("results.ready", {"id": older}, event_id="1"))
         assert (await other.get(request.id)).version == now.version
         assert (await other.history(request.id))[-1].declined == "stale"
+
+
+async def test_an_old_answer_does_not_end_the_lease_of_the_call_under_way(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """A process that lost its lease and got it again: the answer to its first call leaves the second one its lease."""
+    held = Held(lean)
+    lean.will("e", "BANK_ISSUE", "ok")
+    async with engine(make(), lean, clock) as flows:
+        asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
+        first = await held.arrived.get()
+        clock.advance(timedelta(seconds=5))
+        request = await asking
+        placing = flows._placing[request.id]
+        flows._keeping.cancel()
+        clock.advance(LEASE)
+        sweeping = asyncio.create_task(flows._idle_worker.sweep())
+        second = await held.arrived.get()
+        first.set()
+        await placing
+        assert (await flows.history(request.id))[-1].declined == "stale"
+        taken = await flows._store.claim(flows._scope, owner="another", now=clock.now(), lease=90, limit=9)
+        assert taken == []
+        second.set()
+        await sweeping
+        assert (await flows.get(request.id)).state is State.fetched
 
 
 async def test_an_older_answer_with_data_counts_while_nothing_newer_is_known(
@@ -278,8 +304,11 @@ async def test_a_lease_is_renewed_while_the_call_runs(make: StoreMaker, clock: F
         assert lean.placed["e"] == 1
 
 
-async def test_an_answer_outlasts_a_short_outage_of_the_store(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """An answer that cannot be stored is kept and tried again while the lease runs: Lean is not asked twice."""
+@pytest.mark.parametrize("leases", [0, 3])
+async def test_an_answer_outlasts_an_outage_of_the_store(
+    make: StoreMaker, clock: FakeClock, lean: Lean, leases: int
+) -> None:
+    """An answer that cannot be stored is kept and tried again, its lease renewed: Lean is not asked twice."""
     store = unsteady(make())
     async with engine(store, lean, clock) as flows:
 
@@ -293,6 +322,10 @@ async def test_an_answer_outlasts_a_short_outage_of_the_store(make: StoreMaker, 
         while not store.troubled.is_set():
             clock.advance(timedelta(seconds=0.1))
             await asyncio.sleep(0)
+        for _ in range(leases * 10):
+            clock.advance(LEASE / 10)
+            store.troubled.clear()
+            await store.troubled.wait()
         store.down = False
         clock.advance(timedelta(seconds=5))
         request = await asking

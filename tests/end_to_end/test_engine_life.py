@@ -11,7 +11,7 @@ import pytest
 
 from leanflow import Call, Change, Handlers, LeanFlow, Policy, State
 from leanflow._system import SystemClock
-from leanflow.errors import InvalidRequest, NotStarted, WrongLoop
+from leanflow.errors import BrokerSetup, InvalidRequest, NotStarted, WrongLoop
 from leanflow.events import Cancelled
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
@@ -130,7 +130,7 @@ async def test_only_what_was_opened_is_closed(make: StoreMaker, clock: FakeClock
 
 
 async def test_a_failed_start_closes_what_it_opened(clock: FakeClock, lean: Lean, tmp_path: Path) -> None:
-    """When a bus cannot be reached the store is closed again, and the engine can be entered later."""
+    """When a bus lacks what no waiting brings the store is closed again, and the engine can be entered later."""
 
     class Bus:
         name = "bus"
@@ -138,7 +138,7 @@ async def test_a_failed_start_closes_what_it_opened(clock: FakeClock, lean: Lean
 
         async def open(self) -> None:
             if self.is_down:
-                raise ConnectionError
+                raise BrokerSetup("bus", "there is no stream", "make one")
 
         async def publish(self, batch: list[object]) -> list[None]:
             return [None] * len(batch)
@@ -148,7 +148,7 @@ async def test_a_failed_start_closes_what_it_opened(clock: FakeClock, lean: Lean
 
     store, bus, handlers = MemoryStore(), Bus(), Handlers()
     flows = engine(store, lean, clock, bus=bus, handlers=handlers)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(BrokerSetup, match="no stream"):
         await flows.__aenter__()
     assert not store.is_open
     bus.is_down = False

@@ -164,6 +164,30 @@ async def test_it_runs_on_a_schedule(make: StoreMaker, clock: FakeClock, lean: L
         assert len(listed) == 1
 
 
+async def test_upkeep_outlives_whatever_goes_wrong(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """An error that no port promises, as of a transport with a mistake in it, does not end the worker's upkeep."""
+    broken = True
+
+    def before(call: Call) -> None:
+        if broken and call.path == "/events/v1":
+            raise RuntimeError("a mistake in the transport")
+
+    lean.before = before
+    async with engine(make(), lean, clock, api=lean._api, policy=NO_PROBES, workers=1) as flows:
+        lean.will("e", "pending")
+        request = await flows.request("accounts", entity_id="e")
+        await _until(flows, clock, lambda: _noted(flows))
+        lean.finish(request.results_id or "")
+        for _ in range(7):
+            clock.advance(timedelta(hours=1))
+            for _ in range(20):
+                await flows.counts()
+                await asyncio.sleep(0)
+        broken = False
+        assert all(worker.is_alive for worker in flows._workers)
+        await _until(flows, clock, lambda: _fetched(flows, request.id), timedelta(minutes=1))
+
+
 async def _until(
     flows: LeanFlow, clock: FakeClock, done: object, step: timedelta = timedelta(seconds=1), most: int = 400
 ) -> None:

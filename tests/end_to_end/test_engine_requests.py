@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leanflow import Call, DataRequest, Policy, Remedy, Resource, State, calls
 from leanflow.errors import CallFailed, InvalidRequest, KeyReused, NotInState, RequestNotFound
 from leanflow.events import ResultsReady
+from leanflow.ports import HistoryEntry
 from leanflow.testing import FakeClock, travel
+from leanflow_adapters.memory import MemoryStore
 from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of
 from tests.support.lean import Lean, answer
 
@@ -515,6 +519,41 @@ async def test_an_export_has_no_bank_data(make: StoreMaker, clock: FakeClock, le
         assert "amount" not in text
         with pytest.raises(NotInState):
             await flows.results((await _wanting(flows, lean)).id)
+
+
+async def test_an_export_points_to_nobody_unless_asked(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """The application's own words, the customer and Lean's words are only in it with `personal`; the address never."""
+    lean.will("e", answer({"status": "FAILED", "message": "Ms X has no accounts", "results_id": None}, 404))
+    own: dict[str, Any] = {
+        "reference": "ms-x",
+        "metadata": {"mail": "x@example.org"},
+        "customer_id": "customer-x",
+        "key": "key-x",
+    }
+    async with engine(make(), lean, clock) as flows:
+        request = await flows.request("accounts", entity_id="e", customer_ip="10.0.0.1", **own)
+        assert request.failure is not None
+        plain, full = await flows.export(request.id), await flows.export(request.id, personal=True)
+    for words in ("ms-x", "x@example.org", "customer-x", "key-x", "Ms X"):
+        assert words in str(full)
+        assert words not in str(plain)
+    assert "10.0.0.1" not in str(full)
+    assert plain["request"]["failure"]["code"] == full["request"]["failure"]["code"] == request.failure.code
+
+
+async def test_an_export_is_of_one_moment(clock: FakeClock, lean: Lean) -> None:
+    """A step that falls between the two reads of an export is in neither record nor history."""
+
+    class Moving(MemoryStore):
+        async def history(self, scope: Any, request_id: str) -> Sequence[HistoryEntry]:
+            await flows.cancel(request_id)
+            return await super().history(scope, request_id)
+
+    lean.will("e", "pending")
+    async with engine(Moving(), lean, clock) as flows:
+        told = await flows.export((await flows.request("accounts", entity_id="e")).id)
+        assert (told["request"]["version"], told["history"][-1]["version"]) == (1, 1)
+        assert (await flows.get(told["request"]["id"])).state is State.cancelled
 
 
 async def test_an_event_that_the_caller_vouches_for_is_applied(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:

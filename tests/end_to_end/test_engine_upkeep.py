@@ -12,6 +12,7 @@ import pytest
 
 from leanflow import Change, DataRequest, Handlers, LeanFlow, State
 from leanflow.errors import InvalidRequest, NotInState, RequestNotFound
+from leanflow.ports import Erased
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.sqlite import SQLiteStore
@@ -68,7 +69,7 @@ async def test_purge_takes_old_ends_only(make: StoreMaker, clock: FakeClock, lea
 async def test_what_still_comes_for_the_buried_is_not_stored(
     make: StoreMaker, clock: FakeClock, lean: Lean, how: str
 ) -> None:
-    """A late webhook, and the same in the Events API, that names a purged or erased request: 200, nothing stored."""
+    """A late webhook, and the same in the Events API, that names a purged or erased request: 200 and no trace."""
     store = make()
     async with engine(store, lean, clock) as flows:
         request = await _reconnecting(flows, lean)
@@ -77,13 +78,15 @@ async def test_what_still_comes_for_the_buried_is_not_stored(
         await deliver(flows, *lean.take())
         await flows.tick()
         clock.advance(2 * DAY)
-        assert await (flows.purge(older_than=DAY) if how == "purge" else flows.erase(entity_id="e")) == 1
-        before = dump(store)
+        if how == "purge":
+            assert await flows.purge(older_than=DAY) == 1
+        else:
+            assert (await flows.erase(entity_id="e")).requests == 1
         for kind in ("results.ready", "entity.reconnected"):
             lean.says(kind, {"id": request.results_id, "reconnect_id": request.reconnect_id})
         assert [reply.status for reply in await deliver(flows, *lean.take())] == [200, 200]
-        assert dump(store) == before
-        await flows.reconcile(since=clock.now() - DAY)
+        assert (await flows.health()).dropped == 2
+        assert await flows.reconcile(since=clock.now() - DAY) == 0
         assert await flows._store.parked_due(flows._scope, now=clock.now() + 9 * DAY, limit=9) == []
         assert request.results_id not in dump(store)
 
@@ -96,9 +99,9 @@ async def test_erase_leaves_no_trace_of_an_entity(make: StoreMaker, clock: FakeC
         lean.will("secret-entity", "reconnect")
         await flows.request("identity", entity_id="secret-entity")
         other = await flows.request("accounts", entity_id="other")
-        assert await flows.erase(entity_id="secret-entity") == 2
+        assert (await flows.erase(entity_id="secret-entity")).requests == 2
         assert "secret-entity" not in dump(store)
-        assert await flows.erase(entity_id="secret-entity") == 0
+        assert await flows.erase(entity_id="secret-entity") == Erased()
         await flows.tick()
         assert {change.request.id for change in heard.changes} == {other.id}
 
@@ -144,7 +147,7 @@ async def test_engines_of_one_store_do_not_touch_each_other_s(
         await other.tick()
         assert await flows.get(request.id) == request
         assert await other.purge(older_than=timedelta()) == 1
-        assert await other.erase(entity_id="e") == 0
+        assert await other.erase(entity_id="e") == Erased()
         assert mine.changes == []
         await flows.tick()
         assert {change.request.app for change in theirs.changes} == {differs.get("app", "app")}
@@ -297,3 +300,26 @@ async def test_another_database_is_refused(store: SQLiteStore, tmp_path: Path, c
         with pytest.raises(InvalidRequest):
             async with flows.using(object()):
                 pytest.fail("it was taken")
+
+
+async def test_a_sink_that_is_gone_for_good_is_dropped(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """What was kept for a handler that no process has any more goes, and nothing is kept for it from then on."""
+    before, after = recorder("before"), recorder("after")
+    async with engine(make(), lean, clock, handlers=[before.handlers]) as flows:
+        with pytest.raises(InvalidRequest, match="before is served by this engine"):
+            await flows.drop_sink("before")
+    async with engine(make(), lean, clock, seed=1, handlers=[after.handlers]) as flows:
+        await flows.request("accounts", entity_id="e1")
+        await flows.tick()
+        kept = (await flows.health()).sinks["before"].undelivered
+        assert kept == len(after.states) > 0
+        assert await flows.drop_sink("before") == kept
+        await flows.request("accounts", entity_id="e2")
+        await flows.tick()
+        assert len(after.states) == 2 * kept
+        assert "before" not in (await flows.health()).sinks
+        assert await flows.undelivered() == ()
+        with pytest.raises(RequestNotFound, match="no sink 'before'"):
+            await flows.drop_sink("before")
+        with pytest.raises(InvalidRequest, match="wake"):
+            await flows.drop_sink("wake")

@@ -188,7 +188,7 @@ async def test_a_store_that_is_down_is_503_and_the_resend_counts_once(
 async def test_a_stalled_store_is_503_before_lean_gives_up(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """R17: after `policy.commit_timeout` every waiting webhook gets 503, none 200; the resends have one effect."""
     store = unsteady(make())
-    async with engine(store, lean, clock, policy=Policy(commit_timeout=timedelta(milliseconds=20))) as flows:
+    async with engine(store, lean, clock, policy=Policy(commit_timeout=timedelta(milliseconds=500))) as flows:
         request_id, raw = await _pending(flows, lean)
         store.gate = asyncio.Event()
         replies = await asyncio.gather(*(flows.receive(signed(raw), raw) for _ in range(10)))
@@ -198,6 +198,20 @@ async def test_a_stalled_store_is_503_before_lean_gives_up(make: StoreMaker, clo
         replies = await asyncio.gather(*(flows.receive(signed(raw), raw) for _ in range(10)))
         assert {reply.status for reply in replies} == {200}
         assert [row.to_state for row in await flows.history(request_id)] == ["requested", "requested", "results_ready"]
+
+
+async def test_a_webhook_that_comes_while_the_engine_closes_is_503(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """Its sender comes again, and finds the next process: a store that closes under it is no error of the server's."""
+    store = make()
+    async with engine(store, lean, clock) as flows:
+        _, raw = await _pending(flows, lean)
+        await store.aclose()
+        reply = await flows.receive(signed(raw), raw)
+        assert (reply.status, reply.retry) == (503, True)
+        await store.open()
+        assert (await flows.receive(signed(raw), raw)).status == 200
 
 
 # --- early: the event beats the record it belongs to -------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from leanflow._lean.signature import verify
 from leanflow.errors import InvalidRequest, NotStarted
@@ -36,7 +38,7 @@ class Receiver:
         self.genuine.append(verify(raw, request.headers.get("lean-signature"), self._secret))
         self.seen.append(json.loads(raw))
         self.came.set()
-        return web.Response(status=self.status)
+        return web.Response(status=self.status, headers={"location": self.url} if self.status in (302, 307) else None)
 
     @property
     def types(self) -> list[str]:
@@ -193,6 +195,34 @@ async def test_a_scaled_clock_delivers_by_itself() -> None:
         assert receiver.types[2:4] == ["payment.created"] * 2
 
 
+async def test_what_is_due_sooner_is_not_kept_waiting_by_a_retry() -> None:
+    """While a refused webhook waits for its minute, one that is due in two seconds is sent after two seconds."""
+    clock = HandClock()
+    async with standing(clock=clock) as (server, receiver, client):
+        receiver.status = 503
+        entity = server.bank.connect(now=clock.now())
+        await server.settle()
+        receiver.status = 200
+        await client.ask("GET", "/data/v2/accounts", entity_id=entity, **{"async": "true"})
+        clock.advance(timedelta(seconds=2))
+        await receiver.until(2)
+        assert receiver.types == ["entity.created", "results.ready"]
+
+
+async def test_what_a_moved_clock_made_due_is_sent_when_the_server_is_woken() -> None:
+    """A clock that was moved behind the server's back lets sleepers sleep on; `wake` makes it look again."""
+    clock = ScaledClock()
+    async with standing(clock=clock) as (server, receiver, _):
+        receiver.status = 503
+        server.bank.connect(now=clock.now())
+        await server.settle()
+        receiver.status = 200
+        clock.advance(timedelta(minutes=1))
+        server.wake()
+        await receiver.until(2)
+        assert receiver.types == ["entity.created"] * 2
+
+
 async def test_a_receiver_that_is_gone_has_not_answered() -> None:
     """A refused connection is a failed attempt; once the receiver is back, the next attempt reaches it."""
     clock = HandClock()
@@ -243,7 +273,7 @@ async def test_disturbances_reach_the_wire() -> None:
 
 async def test_an_early_webhook_arrives_before_the_answer() -> None:
     """The receiver has `results.ready` when the client reads PENDING."""
-    async with standing(Mockbank(async_delay=timedelta()), clock=HandClock()) as (server, receiver, client):
+    async with standing(Mockbank(results_progress="at_once"), clock=HandClock()) as (server, receiver, client):
         entity = server.bank.connect()
         await server.settle()
         server.bank.disturb(Disturbance(types="results.ready", early=True))
@@ -320,3 +350,82 @@ async def test_a_server_that_is_not_open_says_so() -> None:
         with pytest.raises(OSError, match="address"):
             async with serve(port=int(server.base_url.rpartition(":")[2])):
                 pass
+
+
+async def test_everything_that_mockbank_can_do_is_reachable_on_the_server() -> None:
+    """`async with serve() as bank`: what becomes due by it is sent at once, on its clock, with no other call."""
+    async with receiving("mockbank-webhook-secret") as receiver, serve(webhook_url=receiver.url) as bank:
+        assert bank.base_url.startswith("http://127.0.0.1:")
+        entity = bank.connect("user-1")
+        await receiver.until(1)
+        bank.disturb(Disturbance(types="entity.updated", copies=1))
+        bank.revoke_consent(entity)
+        await receiver.until(3)
+        armed = bank.fault(Fault.failed())
+        assert bank.disarm(armed)
+        bank.expire_session(entity)
+        assert not bank.session_live(entity)
+        bank.bank.emit("moon.risen", {})
+        await receiver.until(4)
+        assert receiver.types == ["entity.created", "entity.updated", "entity.updated", "moon.risen"]
+        assert abs(bank.clock.now() - bank.now) < timedelta(seconds=10)
+
+
+async def test_a_scenarios_timed_things_happen_on_the_servers_clock() -> None:
+    """A consent that is revoked after an hour is revoked while the clock passes it, and its webhook is sent."""
+    clock = HandClock()
+    timed = [{"at": "01:00:00", "do": "revoke_consent", "entity_id": "user-1"}]
+    bank = Mockbank.from_scenario({"connect": [{"app_user_id": "user-1"}], "timed": timed}, clock.now())
+    async with standing(bank, clock=clock) as (server, receiver, _):
+        await server.advance(timedelta(minutes=59))
+        assert receiver.types == ["entity.created"]
+        await server.advance(timedelta(minutes=1))
+        assert receiver.types == ["entity.created", "entity.updated"]
+
+
+async def test_mockbank_serves_its_description() -> None:
+    """It is what the bank says of itself."""
+    bank = Mockbank(region="ksa")
+    async with (
+        serve(bank) as server,
+        aiohttp.ClientSession() as http,
+        http.get(f"{server.base_url}/_mockbank/openapi.json") as response,
+    ):
+        assert (response.status, response.content_type) == (200, "application/json")
+        assert await response.json() == bank.openapi()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"), [({}, b"x" * 3_000_000), ({"content-encoding": "gzip"}, b"no gzip at all")]
+)
+async def test_a_body_that_cannot_be_read_is_refused(headers: dict[str, str], body: bytes) -> None:
+    """One that is too long, or not encoded as it says, gets Lean's envelope like any other wrong body."""
+    async with serve(Mockbank(auth="none")) as server, aiohttp.ClientSession() as http:
+        sent = {"content-type": "application/json", **headers}
+        async with http.post(f"{server.base_url}/customers/v1", data=io.BytesIO(body), headers=sent) as response:
+            assert (response.status, (await response.json())["status"]) == (400, "INVALID_PARAMETERS")
+
+
+@pytest.mark.parametrize("status", [302, 307])
+async def test_a_redirect_is_a_failure(status: int) -> None:
+    """It is not followed; the webhook comes again a minute after the first attempt."""
+    async with standing(clock=HandClock()) as (server, receiver, _):
+        receiver.status = status
+        server.connect("user-1")
+        await server.settle()
+        assert len(receiver.seen) == 1
+        await server.advance(timedelta(seconds=59))
+        assert len(receiver.seen) == 1
+        receiver.status = 200
+        await server.advance(timedelta(seconds=1))
+        assert [one.status for one in server.log.webhooks] == [status, 200]
+
+
+@pytest.mark.parametrize("path", ["/%0A", "/customers/v1/x%0Ay/entities/%0d", "/%00", "//", "/%2F"])
+async def test_every_path_gets_leans_envelope(path: str) -> None:
+    """Quoted control characters and slashes are characters like any other."""
+    async with serve(Mockbank(auth="none")) as server, aiohttp.ClientSession() as http:
+        url = URL(f"{server.base_url}{path}", encoded=True)
+        async with http.get(url) as response:
+            assert response.status in (400, 404)
+            assert (await response.json())["status"] in ("INVALID_URL", "INVALID_PARAMETERS")

@@ -39,7 +39,46 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     assert caught.value.parameter == "url"
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "redis", "mysql"])
+def test_postgres_takes_options_of_its_own() -> None:
+    """Ours are taken out of the URL, the driver's stay; no password is shown."""
+    store = open_store("postgresql://user:hunter2@host/db?schema=flows&migrate=1&writers=3&sslmode=require")
+    assert repr(store) == "PostgresStore(host='host', schema='flows')"
+    assert store._dsn == "postgresql://user:hunter2@host/db?sslmode=require"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("options", ["migrate=perhaps", "writers=many", "writers=0", "schema="])
+def test_options_that_are_not_understood_are_refused(options: str) -> None:
+    """The error names the option and repeats nothing else of the URL."""
+    with pytest.raises(InvalidRequest, match=options.partition("=")[0]) as caught:
+        open_store(f"postgresql://user:hunter2@host/db?{options}")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys"])
+def test_redis_takes_options_of_its_own(scheme: str) -> None:
+    """Redis and Valkey, in the clear and with TLS: ours are taken out of the URL, and no password is shown."""
+    store = open_store(f"{scheme}://user:hunter2@host:6380/2?prefix=flows&hints=0&writers=3&health_check_interval=9")
+    assert repr(store) == "RedisStore(host='host', prefix='flows')"
+
+
+def test_redis_may_be_a_socket() -> None:
+    """`unix:` names a file."""
+    assert repr(open_store("unix:///run/redis.sock?db=1")) == "RedisStore(host='/run/redis.sock', prefix='leanflow')"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h/x", "redis://h:port/0", "redis://h?prefix=", "redis://h?prefix={a}", "redis://h?writers=x",
+     "redis://h?nonsense=1"],
+)  # fmt: skip
+def test_a_redis_url_that_is_not_understood_is_refused(url: str) -> None:
+    """A wrong database, port or option raises `InvalidRequest`, and repeats no password."""
+    with pytest.raises(InvalidRequest) as caught:
+        open_store(url.replace("//h", "//user:hunter2@h"))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mongodb"])
 def test_a_store_that_is_not_there_names_those_that_are(scheme: str) -> None:
     """The error lists what is supported and repeats nothing of the URL behind the scheme."""
     url = f"{scheme}://user:hunter2@host/db"

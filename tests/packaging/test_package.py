@@ -42,7 +42,8 @@ def test_the_public_face_is_complete() -> None:
 def test_the_public_face_holds_nothing_by_accident() -> None:
     """What `leanflow` shows without an underscore is in `__all__` or is one of its modules."""
     modules = {module.name for module in pkgutil.iter_modules(leanflow.__path__)}
-    shown = {name for name in vars(leanflow) if not name.startswith("_")}
+    # pytest rewrites the assertions of whatever brings a plugin, and leaves names that are none behind.
+    shown = {name for name in vars(leanflow) if name.isidentifier() and not name.startswith("_")}
     assert shown - modules - {"annotations"} <= set(leanflow.__all__)
 
 

@@ -1,11 +1,14 @@
-"""R8: in whatever order answer and webhooks come, twice or never, time and the Events API end all requests alike."""
+"""R8: in whatever order answer and webhooks come, twice or never, time and the Events API end all requests alike.
+
+Once over a tiny Lean, which does nothing else; and once over Mockbank, in a storm of everything that it can do wrong.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +16,19 @@ import attrs
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from leanflow import Answer, Call, DataRequest, LeanFlow, Policy, State
+from leanflow import Answer, Call, DataRequest, LeanFlow, Policy, State, sign
 from leanflow.errors import CallFailed, NotInState
+from leanflow.mockbank import Delivery, Fault, Mockbank, Progress
 from leanflow.ports import Store
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
+from leanflow_adapters.mockbank import MockbankTransport
 from leanflow_adapters.sqlite import SQLiteStore
 from tests.support.engine import deliver, engine, recorder
-from tests.support.lean import Lean
+from tests.support.lean import SECRET, Lean
 
 RESOURCES = ("accounts", "identity")
+_STORMY = ("identity", "accounts")  # in v1 Mockbank must make two years of transactions to tell an account's balance
 
 
 class HeldLean(Lean):
@@ -179,6 +185,103 @@ async def _check(flows: LeanFlow, request_id: str, keys: list[str]) -> None:
     assert len(told) == len(set(told))
     assert set(told) >= {f"{request_id}:{m.version}:{m.to_state}" for m in entered}
     assert [int(key.split(":")[1]) for key in told] == sorted(int(key.split(":")[1]) for key in told)
+
+
+class HeldMockbank(MockbankTransport):
+    """Mockbank, whose answers to the first placements are made at once and arrive when the test says so, or never."""
+
+    def __init__(self, bank: Mockbank, clock: FakeClock) -> None:
+        super().__init__(bank, clock)
+        self.waiting: list[tuple[asyncio.Event, asyncio.Event, bool]] = []
+        self.network: list[Delivery] = []
+
+    async def send(self, call: Call) -> Answer:
+        """Answer, and hold back the answers that the history holds back."""
+        answered = await super().send(call)
+        if self.waiting and call.path.startswith("/data/"):
+            arrived, gate, is_lost = self.waiting.pop(0)
+            arrived.set()
+            await gate.wait()
+            if is_lost:
+                raise CallFailed("connection reset", maybe_sent=True)
+        return answered
+
+    def take(self, now: datetime) -> None:
+        """Take what the bank sends, as a network that brings it as it likes; the bank takes it for delivered."""
+        for delivery in self.bank.deliveries_due(now):
+            self.network.append(delivery)
+            self.bank.delivered(delivery.id, 200, now)
+
+
+async def play_in_storm(history: History, seed: int) -> None:
+    """Play a history against Mockbank in a storm; when it is over, let the users come and time pass; check the end."""
+    clock = FakeClock()
+    bank = Mockbank(seed, clock.now(), app="app", webhook_secret=SECRET, webhook_event_ids=history.api != "v1")
+    entity_id = bank.connect(now=clock.now())
+    lean, heard = HeldMockbank(bank, clock), recorder()
+    policy = Policy(shutdown_wait=timedelta(milliseconds=1))
+    async with engine(MemoryStore(), lean, clock, api=history.api, handlers=heard.handlers, policy=policy) as flows:
+        gates = await _place_in_storm(flows, lean, history, entity_id, seed)
+        requests = [await anext(flows.find(resource=resource)) for resource in _STORMY[: len(history.firsts)]]
+        for kind, number in history.happenings:
+            if kind == "webhook":
+                lean.take(clock.now())
+                if lean.network:
+                    delivery = lean.network[number % len(lean.network)]
+                    reply = await flows.receive(delivery.headers, delivery.body)
+                    is_signed = delivery.headers.get("lean-signature") == sign(SECRET, delivery.body)
+                    assert reply.status == (200 if is_signed else 401)
+            else:
+                await _happen(flows, clock, requests, gates, [], (kind, number))
+        bank.calm(clock.now())
+        lean.receive = flows.receive
+        await _let_users_come(flows, lean, clock)
+        for request in requests:
+            final = await flows.get(request.id)
+            if final.state is State.failed:  # the storm's word was final: asked again, Lean has the data
+                final = await flows.renew(request.id)
+                await _let_users_come(flows, lean, clock)
+            await _check(flows, final.id, heard.keys)
+
+
+async def _place_in_storm(
+    flows: LeanFlow, lean: HeldMockbank, history: History, entity_id: str, seed: int
+) -> dict[int, asyncio.Event]:
+    """Place the requests in good weather; then the storm begins, and in it the user has been at the bank."""
+    gates = {}
+    for number, first in enumerate(history.firsts):
+        gates[number], arrived = asyncio.Event(), asyncio.Event()
+        lean.waiting.append((arrived, gates[number], number in history.lost))
+        lean.bank.fault(Fault.pending(Progress.held()) if first == "pending" else Fault.reconnect())
+        asking = asyncio.create_task(flows.request(_STORMY[number], entity_id=entity_id))
+        await arrived.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    lean.bank.storm(seed, without=("slow",))  # `tick` waits for calls, and nobody moves the clock meanwhile
+    state = lean.bank.state()
+    for result in state["results"]:
+        if result["status"] == "PENDING":
+            lean.bank.release(result["results_id"])
+        else:
+            lean.bank.submit_otp(result["reconnect_id"], lean.bank.settings.otp)
+    return gates
+
+
+async def _let_users_come(flows: LeanFlow, lean: HeldMockbank, clock: FakeClock) -> None:
+    for _ in range(6):
+        await travel(flows, clock, timedelta(hours=13), also=[lean])
+        await flows.reconcile()
+        async for request in flows.find(state={State.reconnect_required, State.awaiting_user}):
+            with suppress(NotInState):
+                prompt = await flows.prompt(request.id)
+                lean.bank.submit_otp(prompt.reconnect_id, lean.bank.settings.otp, clock.now())
+    await travel(flows, clock, timedelta(days=2), also=[lean])
+
+
+@given(histories(), st.integers(0, 2**32))
+def test_every_history_ends_well_after_a_storm(history: History, seed: int) -> None:
+    """Mockbank misbehaves in every way it knows; once it has calmed, each request has its data, or is renewed to it."""
+    asyncio.run(play_in_storm(history, seed))
 
 
 @given(histories())

@@ -29,8 +29,8 @@ from leanflow.events import (
     ResultsReady,
     WebhookEvent,
 )
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, example_request
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, example_request
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 

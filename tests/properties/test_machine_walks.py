@@ -35,8 +35,8 @@ from leanflow.events import (
     Source,
     WebhookEvent,
 )
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, example_request
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, example_request
 
 # --- a walk: what is drawn, and what it means for the request as it then is --------------------------------------
 

@@ -1,4 +1,4 @@
-"""The engine's process: LeanFlow on a file, a webhook endpoint, and a door for the parent, who is the application."""
+"""The engine's process: LeanFlow on a store, a webhook endpoint, and a door for the parent, who is the application."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,16 @@ import attrs
 from aiohttp import web
 
 from leanflow import Change, Handlers, LeanFlow, Policy, State
-from leanflow.errors import CallerError, CallFailed, StoreUnavailable
-from leanflow.ports import OutboxRow
+from leanflow.errors import CallerError, CallFailed, RequestNotFound, StoreUnavailable
+from leanflow.ports import OutboxRow, Sink, Store
 from leanflow_adapters.clock import SystemClock
 from leanflow_adapters.http import LeanTransport
+from leanflow_adapters.postgres import PostgresStore
+from leanflow_adapters.redis import RedisStore
 from leanflow_adapters.sqlite import SQLiteStore
 from leanflow_adapters.web.aiohttp import webhook_handler
+from tests.torture.application import Application
+from tests.torture.bindings import WHERE, bound, serving
 
 __all__ = ["QUICK", "main"]
 
@@ -65,11 +71,11 @@ class Diary:
 
     def __init__(self, path: str, tag: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._tag = tag
+        self.tag = tag
 
     def write(self, sink: str, key: str, subject: Mapping[str, Any] | None = None) -> None:
         """Append one line."""
-        line = {"sink": sink, "key": key, "child": self._tag, "at": time.time(), "subject": subject}
+        line = {"sink": sink, "key": key, "child": self.tag, "at": time.time(), "subject": subject}
         os.write(self._fd, json.dumps(line).encode() + b"\n")
 
 
@@ -120,9 +126,11 @@ def _handlers(settings: Mapping[str, Any], diary: Diary) -> Handlers:
             raise RuntimeError("fails until cured")
 
     @handlers.on(name="teller")
-    async def told(change: Change, _flows: LeanFlow) -> None:
+    async def told(change: Change, flows: LeanFlow) -> None:
         refuse(change.request.entity_id if change.to_state is State.fetched else "", change.key)
         diary.write("teller", change.key, change.to_dict())
+        if settings.get("deadly"):
+            await _application(settings, diary.tag).hear(flows, change, "teller")
 
     @handlers.on_webhook("*", name="listener")
     def heard(event: Any, _flows: LeanFlow) -> None:
@@ -132,15 +140,40 @@ def _handlers(settings: Mapping[str, Any], diary: Diary) -> Handlers:
     return handlers
 
 
-def _build(settings: Mapping[str, Any], tag: str, session: aiohttp.ClientSession, clock: ShiftedClock) -> LeanFlow:
-    diary = Diary(settings["heard"], tag)
-    store = SQLiteStore(
+def _application(settings: Mapping[str, Any], tag: str) -> Application:
+    dice = random.Random(f"{tag} {time.monotonic_ns()}")
+    return Application(settings.get("dsn", ""), settings.get("schema", ""), dice, settings.get("deadly", 0.0))
+
+
+def _store(settings: Mapping[str, Any]) -> Store:
+    if settings["store"] == "postgres":
+        return PostgresStore(
+            settings["dsn"],
+            schema=settings["schema"],
+            migrate=True,
+            pool_size=settings.get("pool_size", 4),
+            hints=settings.get("hints", True),
+            clock=settings.get("clock", "database"),
+        )
+    if settings["store"] == "redis":
+        return RedisStore(
+            settings["url"],
+            prefix=settings["prefix"],
+            pool_size=settings.get("pool_size", 4),
+            hints=settings.get("hints", True),
+            clock="engine" if settings.get("clock") == "engine" else "server",
+        )
+    return SQLiteStore(
         settings["db"],
         synchronous=settings.get("synchronous", "FULL"),
         busy_timeout=settings.get("busy_timeout", 5.0),
     )
+
+
+def _build(settings: Mapping[str, Any], tag: str, session: aiohttp.ClientSession, clock: ShiftedClock) -> LeanFlow:
+    diary = Diary(settings["heard"], tag)
     return LeanFlow(
-        store=store,
+        store=_store(settings),
         transport=LeanTransport(
             app_token="torture",
             base_url=settings["lean"],
@@ -163,9 +196,10 @@ def _build(settings: Mapping[str, Any], tag: str, session: aiohttp.ClientSession
 class Door:
     """What the application does, asked for by the parent over HTTP."""
 
-    def __init__(self, flows: LeanFlow, clock: ShiftedClock) -> None:
+    def __init__(self, flows: LeanFlow, clock: ShiftedClock, application: Application) -> None:
         self._flows = flows
         self._clock = clock
+        self._application = application
 
     async def answer(self, http: web.Request) -> web.Response:
         """Do one thing and answer with JSON; a fault is a status: the caller's 409, a temporary 503, a timeout 408."""
@@ -227,13 +261,19 @@ class Door:
         """Bring back what was set aside."""
         await self._flows.redeliver(key, sink)
 
+    async def do_passing_sink(self) -> Any:
+        """Let a handler come, and go for good."""
+        await self._flows._store.register(self._flows._scope, [Sink(name="passing")])
+        with suppress(RequestNotFound):  # another life's was faster
+            await self._flows.drop_sink("passing")
+
     async def do_purge(self, state: str) -> Any:
         """Purge all ended requests of a state."""
         return await self._flows.purge(older_than=timedelta(), state=State(state))
 
     async def do_erase(self, entity_id: str) -> Any:
         """Erase an entity."""
-        return await self._flows.erase(entity_id=entity_id)
+        return (await self._flows.erase(entity_id=entity_id)).requests
 
     async def do_counts(self) -> Any:
         """Count requests by state."""
@@ -243,6 +283,10 @@ class Door:
         """Return when something is due next."""
         due = (await self._flows.health()).next_due_at
         return None if due is None else due.isoformat()
+
+    async def do_act(self, **words: Any) -> Any:
+        """Do something in a transaction of the application's."""
+        return await self._application.act(self._flows, **words)
 
     async def do_clock(self, offset: float) -> Any:
         """Move the clock."""
@@ -298,15 +342,20 @@ async def _run(settings: Mapping[str, Any], tag: str) -> None:
     clock = ShiftedClock(settings.get("offset", 0.0))
     async with aiohttp.ClientSession(headers={"x-child": tag}, connector=aiohttp.TCPConnector(limit=0)) as session:
         flows = _build(settings, tag, session, clock)
-        async with flows:
+        async with flows, AsyncExitStack() as stack:
             app = web.Application()
-            app.router.add_post("/webhook", _webhooks(flows, settings.get("kill_after_200")))
-            app.router.add_post("/do", Door(flows, clock).answer)
+            app.router.add_post(WHERE, _webhooks(flows, settings.get("kill_after_200")))
+            app.router.add_post("/do", Door(flows, clock, _application(settings, tag)).answer)
             # aiohttp buffers up to twice this for each connection, 512 KiB unless told otherwise; webhooks have a few.
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, read_bufsize=8_192)
             await runner.setup()
             await web.SockSite(runner, _listener(), backlog=4096).start()
-            words = {"tag": tag, "ready": runner.addresses[0][1], "process": os.getpid()}
+            port = hooks = runner.addresses[0][1]
+            if (binding := settings.get("binding", "aiohttp")) != "aiohttp":
+                listener = _listener()
+                await stack.enter_async_context(serving(bound(binding, flows), listener))
+                hooks = listener.getsockname()[1]
+            words = {"tag": tag, "ready": port, "hooks": hooks, "process": os.getpid()}
             os.write(1, json.dumps(words).encode() + b"\n")
             await stop.wait()
             await runner.cleanup()

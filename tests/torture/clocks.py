@@ -111,7 +111,7 @@ async def _race(world: World, room: asyncio.Semaphore, name: str) -> None:
 async def long_sleep(run: Run) -> None:
     """R21: a file with waiting requests is opened 31 days later: at once, and one sweep ends them all."""
     policy = {"place_wait": 0.0, "lease": 30.0, "idle_probes": [_HOUR], "user_timeout": 900.0}
-    async with run.world(policy=policy) as world:
+    async with run.world(clock="engine", policy=policy) as world:
         child = await world.start()
         await many(world, (f"dumb-{n}" for n in range(run.rounds)))
         problems = [] if await until(world, run.rounds, 120, "reconnect_required") else ["R21: not all are waiting"]

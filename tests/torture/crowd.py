@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sqlite3
-import time
 from collections import Counter
 
 from tests.torture.crash import under_load
 from tests.torture.drive import drive, make
 from tests.torture.figures import Run
-from tests.torture.invariants import Rows, check
+from tests.torture.invariants import check
 from tests.torture.lean import Sent
 from tests.torture.nursery import Child
 from tests.torture.world import World
@@ -67,13 +65,10 @@ async def two_processes_and_a_third(run: Run) -> None:
     held = 1.0 if run.is_fast else _HELD
     async with run.world() as world:
         await asyncio.gather(world.start(), world.start())
-        reader = sqlite3.connect(world.db, isolation_level=None)
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM leanflow_requests").fetchone()
+        end_look = await asyncio.to_thread(world.base.look)
         holding = world.go(_hold(world, run.rounds, held))
         problems = await under_load(world, holding, at_least=20)
-        reader.execute("COMMIT")
-        reader.close()
+        await asyncio.to_thread(end_look)
         problems += await world.settle()
         problems += await world.close()
         run.add(world, problems + check(world))
@@ -85,16 +80,8 @@ async def _hold(world: World, rounds: int, seconds: float) -> None:
     for _ in range(rounds):
         for child in world.children:
             child.faults += 1  # held up longer than a lease, an answer may be given up
-        await asyncio.to_thread(_begin, str(world.db), seconds)
+        await asyncio.to_thread(world.base.hold, seconds)
         await asyncio.sleep(0.5)
-
-
-def _begin(path: str, seconds: float) -> None:
-    db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-    db.execute("BEGIN IMMEDIATE")
-    time.sleep(seconds)  # in a thread
-    db.execute("ROLLBACK")
-    db.close()
 
 
 async def frozen_workers(run: Run) -> None:
@@ -111,7 +98,7 @@ async def frozen_workers(run: Run) -> None:
         problems += await world.settle()
         problems += await world.close()
         problems += [] if other.ended.result() == 0 else ["R24: the other process has died"]
-        rows = Rows.read(world)
+        rows = world.base.read()
         run.add(world, problems + check(world, expected_log="leanflow.worker: lost the lease"))
     late = [
         row
@@ -128,22 +115,10 @@ async def frozen_workers(run: Run) -> None:
 async def _stop_between_transactions(world: World, child: Child) -> None:
     """Freeze a process that does not hold the file: one that does keeps every other out, which no program can mend."""
     child.signal(signal.SIGSTOP)
-    while not await asyncio.to_thread(_is_free, str(world.db)):
+    while not await asyncio.to_thread(world.base.is_free):
         child.signal(signal.SIGCONT, cuts=False)
         await world.pause()
         child.signal(signal.SIGSTOP, cuts=False)
-
-
-def _is_free(path: str) -> bool:
-    db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        db.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        db.close()
-    return True
 
 
 async def _freeze(world: World, frozen: Child, names: list[str]) -> list[str]:

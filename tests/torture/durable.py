@@ -83,12 +83,14 @@ async def traced(run: Run, synchronous: str) -> Verdict:
     async with run.world(synchronous.lower(), synchronous=synchronous) as world:
         trace = world.directory / "strace.log"
         process, child = await _start(world, trace)
-        room = asyncio.Semaphore(_AT_ONCE)
-        sent = [world.lean.says("entity.created", {"id": f"somebody-{n}"}, deliver=False) for n in range(run.rounds)]
-        await asyncio.gather(*(_post(world, room, each) for each in sent))
-        child.signal(signal.SIGTERM)
-        await process.wait()
-        child.ended.set_result(0)
+        try:
+            room = asyncio.Semaphore(_AT_ONCE)
+            said = [{"id": f"somebody-{n}"} for n in range(run.rounds)]
+            sent = [world.lean.says("entity.created", each, deliver=False) for each in said]
+            await asyncio.gather(*(_post(world, room, each) for each in sent))
+        finally:  # it has no zygote, which would tell of its end
+            child.signal(signal.SIGTERM)
+            child.ended.set_result(await process.wait())
         with trace.open(errors="replace") as lines:
             return judge(lines)
 
@@ -124,7 +126,7 @@ async def _start(world: World, trace: Path) -> tuple[asyncio.subprocess.Process,
         )
     assert process.stdout is not None
     said: dict[str, Any] = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
-    child = Child("alone", said["process"], said["ready"])
+    child = Child("alone", said["process"], said["ready"], said["hooks"])
     world.children.append(child)
     return process, child
 

@@ -8,9 +8,13 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import attrs
 
+from tests.support.postgres import URL
+from tests.torture.bases import STORES, Base, SchemaBase
+from tests.torture.keys import KeysBase
 from tests.torture.nursery import Nursery
 from tests.torture.world import World
 
@@ -48,6 +52,8 @@ class Run:
         seed: of everything that is left to chance.
         rounds: how often.
         is_fast: whether sizes beside the rounds are to be small as well.
+        store: which kind; of `tests.torture.bases.STORES`.
+        binding: through which webhooks come in; of `tests.torture.bindings.BINDINGS`.
     """
 
     nursery: Nursery
@@ -55,6 +61,8 @@ class Run:
     seed: int
     rounds: int
     is_fast: bool = False
+    store: str = "sqlite"
+    binding: str = "aiohttp"
     figure: Figure = attrs.field(factory=Figure)
 
     @property
@@ -62,9 +70,16 @@ class Run:
         """Dice with this seed."""
         return random.Random(self.seed)
 
-    def world(self, name: str = "world", seed: int = 0, **settings: Any) -> World:
+    def world(self, name: str = "world", seed: int = 0, *, base: Base | None = None, **settings: Any) -> World:
         """Return a world of its own, not entered."""
-        return World(self.nursery, self.directory / name, self.seed * 1000 + seed, settings)
+        settings = {"binding": self.binding, **settings}
+        return World(self.nursery, self.directory / name, self.seed * 1000 + seed, settings, base or self.base())
+
+    def base(self, dsn: str | None = None, theirs: str | None = None) -> Base | None:
+        """Return a fresh schema to be, a Redis, or None where the world's own file is meant."""
+        if self.store == "redis":
+            return KeysBase(dsn, theirs)
+        return SchemaBase(dsn or URL, f"torture_{uuid4().hex}", theirs) if self.store == "postgres" else None
 
     async def each(self, rounds: Iterable[Awaitable[None]], at_once: int) -> None:
         """Play rounds, so many at a time; one that breaks off is a violation and holds up no other."""
@@ -100,6 +115,7 @@ class Scenario:
         play: does it.
         rounds: of the whole run.
         fast: rounds of the fast one.
+        stores: the kinds on which it is played.
     """
 
     name: str
@@ -107,6 +123,7 @@ class Scenario:
     play: Callable[[Run], Awaitable[None]]
     rounds: int
     fast: int
+    stores: tuple[str, ...] = STORES
 
 
 def table(figures: Mapping[str, tuple[Scenario, Figure]]) -> str:

@@ -84,7 +84,7 @@ def _bodies() -> Mapping[str, tuple[bytes, Mapping[str, str], int]]:
 
 
 async def _slow(world: World) -> int:
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.children[-1].port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.children[-1].hooks)
     writer.write(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     status = await _status(reader)
     writer.close()
@@ -101,7 +101,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 async def _flood(world: World, pid: int, senders: int) -> tuple[int, Counter[int], float]:
     """Let senders send; return the highest memory, what they were answered, and the others' latency meanwhile."""
-    going = [world.go(_endless(world.children[-1].port, number)) for number in range(senders)]
+    going = [world.go(_endless(world.children[-1].hooks, number)) for number in range(senders)]
     watching = world.go(_watch(pid, going))
     busy = await _latencies(world, 200)
     statuses = Counter(await asyncio.gather(*going))

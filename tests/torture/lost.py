@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from tests.torture.clocks import many, until
 from tests.torture.drive import drive, make
 from tests.torture.figures import Run
-from tests.torture.invariants import Rows, check
+from tests.torture.invariants import check
 from tests.torture.lean import Sent
 from tests.torture.world import World
 
@@ -53,7 +53,7 @@ async def _drive_all(world: World, names: list[str]) -> tuple[list[float], list[
 
 async def _a_day(run: Run) -> int:
     """Let a request wait for a day under the default policy, stopping at each due time; return the calls it cost."""
-    async with run.world("day", quick=False, policy={"poll": 0.05, "reconcile_every": None}) as world:
+    async with run.world("day", quick=False, clock="engine", policy={"poll": 0.05, "reconcile_every": None}) as world:
         await world.start()
         await make(world, "hush-day")
         end = world.lean.now() + timedelta(hours=23, minutes=59)
@@ -80,9 +80,9 @@ async def reconcile_again(run: Run) -> None:
         world.lean.offset = 0.0
         since = (world.lean.now() - timedelta(days=89)).isoformat()
         news, first = await _reconcile(world, since)
-        before = Rows.read(world)
+        before = world.base.read()
         again, second = await _reconcile(world, since)
-        after = Rows.read(world)
+        after = world.base.read()
         if news != run.rounds or again:
             problems.append(f"R29: {news} and then {again} events were news, not {run.rounds} and none")
         if (before.requests, before.history) != (after.requests, after.history):
@@ -103,7 +103,7 @@ async def _reconcile(world: World, since: str) -> tuple[int, float]:
 async def receiver_down(run: Run) -> None:
     """R30: the receiver is down longer than Lean tries: one reconciliation at start finds all that happened."""
     policy = {"user_timeout": 86400.0, "probes": [86400.0], "idle_probes": [86400.0], "reconcile_every": 21600.0}
-    async with run.world(policy=policy) as world:
+    async with run.world(clock="engine", policy=policy) as world:
         child = await world.start()
         world.drops_webhooks = True
         ids = await many(world, (f"{('user', 'hush')[n % 2]}-{n}" for n in range(run.rounds)))
@@ -132,9 +132,9 @@ async def receiver_down(run: Run) -> None:
 
 
 async def lost_hints(run: Run) -> None:
-    """R31: webhooks come to a process without workers, which tells nobody: the other one's polls find the work."""
+    """R31: webhooks come to a process without workers, and hints are off: the other one's polls find the work."""
     poll = 0.25
-    async with run.world(policy={"poll": poll}) as world:
+    async with run.world(hints=False, policy={"poll": poll}) as world:
         await world.start()
         await world.start(workers=0)
         times: dict[str, float] = {}

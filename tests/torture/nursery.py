@@ -29,6 +29,7 @@ class Child:
         tag: unique among the children of a nursery; Lean hears it with each call.
         pid: its process id.
         port: where it listens; 0 until it does.
+        hooks: where it listens for webhooks: there, too, or at a port of a binding's own.
         ready: done once it listens; False if it died before.
         ended: its wait status, once it has ended.
         faults: how often it was killed, stopped, frozen or kept from its file: what it was at may have been cut off.
@@ -37,6 +38,7 @@ class Child:
     tag: str
     pid: int = 0
     port: int = 0
+    hooks: int = 0
     ready: asyncio.Future[bool] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
     ended: asyncio.Future[int] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
     faults: int = 0
@@ -45,6 +47,11 @@ class Child:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def hook(self) -> str:
+        """Where it takes webhooks."""
+        return f"http://127.0.0.1:{self.hooks}/webhook"
 
     def signal(self, number: signal.Signals, *, cuts: bool = True) -> bool:
         """Send it a signal, unless it has ended; return whether it lived.
@@ -140,7 +147,7 @@ class Nursery:
             if "pid" in said:
                 child.pid = said["pid"]
             elif "ready" in said:
-                child.port = said["ready"]
+                child.port, child.hooks = said["ready"], said["hooks"]
                 child.ready.set_result(True)
             else:
                 if not child.ready.done():

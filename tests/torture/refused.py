@@ -89,7 +89,7 @@ async def refusals(run: Run) -> None:
 async def _case(run: Run, number: int, name: str) -> None:
     case = CASES[name]
     policy = {"probes": [30.0, 60.0, 120.0], "idle_probes": [60.0], "lease": 5.0}
-    async with run.world(f"{name}.{number}", number, policy=policy, call_timeout=1.0) as world:
+    async with run.world(f"{name}.{number}", number, policy=policy, clock="engine", call_timeout=1.0) as world:
         await world.start()
         world.lean.scripts["script-1"] = deque(case.script)
         request_id = await make(world, "script-1")

@@ -1,11 +1,11 @@
-"""One world: a directory with one file, a Lean, and the children that come and go. It keeps the rest of the oracle."""
+"""One world: a directory, a store, a Lean, and the children that come and go. It keeps the rest of the oracle."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import attrs
 
+from tests.torture.bases import Base, FileBase
 from tests.torture.lean import SECRET, Lean, Sent
 from tests.torture.nursery import Child, Nursery
 
@@ -48,10 +49,19 @@ class World:
         directory: where the file, the diary and the logs are.
         seed: of its dice.
         settings: of every child.
+        base: where the rows are, if not in a file of the directory.
     """
 
-    def __init__(self, nursery: Nursery, directory: Path, seed: int, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        directory: Path,
+        seed: int,
+        settings: Mapping[str, Any] | None = None,
+        base: Base | None = None,
+    ) -> None:
         self.directory = directory
+        self.base: Base = base or FileBase(self.db)
         self.dice = random.Random(seed)
         self.lean = Lean(random.Random(seed + 1), self.deliver)
         self.settings: dict[str, Any] = dict(settings or {})
@@ -93,13 +103,14 @@ class World:
             await child.kill()
         await self._session.close()
         await self.lean.__aexit__(kind, error, trace)
+        await asyncio.to_thread(self.base.close)
 
     async def _note_sent(self, *_: Any) -> None:
         self.on_sent.set()
 
     @property
     def db(self) -> Path:
-        """The file."""
+        """The file, where there is one."""
         return self.directory / "flows.db"
 
     @property
@@ -125,7 +136,7 @@ class World:
     def child_settings(self, **more: Any) -> dict[str, Any]:
         """Return what a child is started with."""
         fixed = {
-            "db": str(self.db),
+            **self.base.settings,
             "heard": str(self.directory / "heard.jsonl"),
             "lean": self.lean.url,
             "secret": SECRET,
@@ -188,6 +199,18 @@ class World:
             self.refusals += 1
             await self.pause()
 
+    async def once(self, op: str, *, at: int | None = None, **words: Any) -> Any:
+        """Have a child do something, once; None if it died over it, or could not."""
+        child = await self._someone(at)
+        try:
+            async with self._session.post(f"{child.url}/do", json={"op": op, **words}) as response:
+                if response.status == 200:
+                    return await response.json()
+                self.refusals += 1
+                return None
+        except (aiohttp.ClientError, ConnectionError, TimeoutError):
+            return None
+
     async def pause(self) -> None:
         """Let a moment pass before something is tried again."""
         await asyncio.sleep(_AGAIN)
@@ -207,11 +230,12 @@ class World:
         if self.dice.random() < self.repeats:
             await self.post(sent)
 
-    async def post(self, sent: Sent, *, at: int | None = None) -> int:
-        """Deliver a webhook once; return the status, or 0 if there was no answer."""
+    async def post(self, sent: Sent, *, at: int | None = None, headers: Mapping[str, str] | None = None) -> int:
+        """Deliver a webhook once, with its own headers or others; return the status, or 0 if there was no answer."""
         child = await self._someone(at)
+        url, signed = child.hook, sent.headers if headers is None else headers
         try:
-            async with self._session.post(f"{child.url}/webhook", data=sent.raw, headers=sent.headers) as response:
+            async with self._session.post(url, data=sent.raw, headers=signed) as response:
                 status = response.status
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             return 0
@@ -228,10 +252,10 @@ class World:
         while self._deliveries:
             await asyncio.wait(set(self._deliveries))
 
-    async def send_raw(self, raw: bytes, headers: Mapping[str, str]) -> int:
+    async def send_raw(self, raw: bytes, headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> int:
         """Post anything to the webhook endpoint; return the status."""
         child = await self._someone(None)
-        async with self._session.post(f"{child.url}/webhook", data=raw, headers=headers) as response:
+        async with self._session.post(child.hook, data=raw, headers=headers) as response:
             await response.read()
             return response.status
 

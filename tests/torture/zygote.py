@@ -29,11 +29,12 @@ def _preload() -> None:
 
     import aiohttp.web
     import aiosqlite
+    import asyncpg
     import attrs
     import cattrs
     import transitions
 
-    del asyncio, concurrent, sqlite3, tempfile, aiohttp, aiosqlite, attrs, cattrs, transitions
+    del asyncio, concurrent, sqlite3, tempfile, aiohttp, aiosqlite, asyncpg, attrs, cattrs, transitions
 
 
 def _say(words: dict[str, Any]) -> None:

@@ -23,8 +23,8 @@ from leanflow.events import (
     Prompted,
     Source,
 )
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, example_in, example_request, take
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, example_in, example_request, take
 
 POLICY = DEFAULT_POLICY
 LATER = START + timedelta(minutes=3)

@@ -20,8 +20,8 @@ from leanflow.events import (
     Event,
     Prompted,
 )
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, example_request
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, example_request
 
 POLICY = DEFAULT_POLICY
 LATER = START + timedelta(minutes=3)

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from leanflow import DataRequest, LeanFlow, mermaid
 from leanflow.mockbank import Disturbance, Mockbank
 from leanflow_adapters.cli._app import COMMANDS, app
-from leanflow_adapters.cli._upkeep import _since
+from leanflow_adapters.cli._when import when
 from leanflow_adapters.mockbank import HandClock, MockbankTransport
 from leanflow_adapters.sqlite import SQLiteStore
 
@@ -319,7 +319,7 @@ def test_reconcile_counts_what_was_missed(here: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("text", ["2026-01-31T08:00:00Z", "2026-01-31T08:00:00+04:00"])
 def test_a_moment_may_be_named(text: str) -> None:
     """With its zone."""
-    assert _since(None, None, text) == datetime.fromisoformat(text)  # type: ignore[arg-type]
+    assert when(None, None, text) == datetime.fromisoformat(text)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-01-31", "2026-01-31T08:00:00", "3w"])

@@ -49,6 +49,14 @@ def make(**more):
 
 def idle():
     return make(workers=0)
+
+def blocking():
+    from leanflow import blocking
+    return blocking.LeanFlow.over(idle())
+
+@handlers.on_webhook("customer.counted", name="counted")
+def counted(event, flows):
+    print(type(flows).__module__, "counted", sum(flows.counts().values()), flush=True)
 """
 
 
@@ -146,6 +154,21 @@ def test_a_worker_that_would_do_nothing_is_refused(here: Path) -> None:
     done = run(here, "worker", "shop:idle")
     assert done.returncode == 1
     assert "workers=0" in done.stderr
+
+
+def test_a_blocking_engine_of_web_processes_is_worked_for(here: Path) -> None:
+    """It is run as the engine that it stands before, with workers if asked; its handlers get what they are used to."""
+    with running(here, "serve", "shop:blocking", "--port", "0", "--workers", "1") as process:
+        url = said(process, r"(http://127\.0\.0\.1:\d+/lean/webhooks)")[1]
+        raw = webhook("customer.counted")
+        assert ask(url, raw, headers={"lean-signature": sign("secret", raw)})[0] == 200
+        said(process, "leanflow.blocking counted 0")
+        assert stop(process) < 10
+        assert process.returncode == 0
+    with running(here, "worker", "shop:blocking", "--workers", "2") as process:
+        said(process, "working for")
+        assert stop(process) < 10
+        assert process.returncode == 0
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(here: Path) -> None:

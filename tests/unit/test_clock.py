@@ -37,6 +37,29 @@ async def test_sleepers_wake_when_their_time_has_come() -> None:
     assert woken == [1, 2, 3]
 
 
+async def test_sleepers_outlast_a_clock_that_is_set() -> None:
+    """A jump is of the clock alone: who sleeps for three seconds sleeps for three, wherever the clock is set."""
+    clock, woken = FakeClock(), []
+    before = clock.now()
+
+    async def sleep(seconds: float) -> None:
+        await clock.sleep(seconds)
+        woken.append(seconds)
+
+    tasks = [asyncio.create_task(sleep(seconds)) for seconds in (3, 1)]
+    await asyncio.sleep(0)
+    for days in (-1, 31):
+        clock.jump(timedelta(days=days))
+        assert clock.next_wake() == clock.now() + SECOND
+    clock.advance(SECOND)
+    await asyncio.sleep(0)
+    assert woken == [1]
+    assert clock.now() == before + timedelta(days=30) + SECOND
+    clock.advance(2 * SECOND)
+    await asyncio.gather(*tasks)
+    assert clock.next_wake() is None
+
+
 async def test_sleeping_for_nothing_is_a_turn() -> None:
     """Zero or less returns at once."""
     await FakeClock().sleep(0)

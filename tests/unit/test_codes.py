@@ -9,8 +9,8 @@ import pytest
 from leanflow import _codes
 from leanflow._codes import CONSENT_CODES, HELD_CODES, NOT_READY_CODES, verdict_of
 from leanflow._request import Remedy
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import example_request
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import example_request
 
 NEW = example_request()
 

@@ -13,8 +13,8 @@ from leanflow._machine import DEFAULT_POLICY
 from leanflow._request import DataRequest, Resource, State
 from leanflow._table import LIVE
 from leanflow.events import ActionDue, EntityProvedLive, Event, Nudged, Prompted
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, example_in, example_request, take
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, example_in, example_request, take
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=s) for s in (1, 60, 3600, 86_400))
 USER = (State.reconnect_required, State.awaiting_user)

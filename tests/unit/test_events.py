@@ -24,8 +24,8 @@ from leanflow.events import (
     event_from_dict,
     event_to_dict,
 )
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, example_request
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, example_request
 
 CLASSES: tuple[Any, ...] = get_args(Event)
 UNTOLD = {"raw", "pages", "payload", "at", "key"}

@@ -14,8 +14,8 @@ from leanflow._policy import Policy
 from leanflow._request import DataRequest, Resource, State
 from leanflow._table import TABLE, Guard
 from leanflow.events import ActionDue, BankReturned, Cancelled, EntityProvedLive, Event, Prompted, Renewed, Source
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, example_in, example_request, take
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, example_in, example_request, take
 
 NEW = example_request()
 PENDING = example_in(State.requested)

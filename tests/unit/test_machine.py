@@ -30,8 +30,8 @@ from leanflow.events import (
     Renewed,
     Source,
 )
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import START, accepted, declined, example_in, example_request, take
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import START, accepted, declined, example_in, example_request, take
 
 REQUESTED, WANTED, AWAITING, RECONNECTED, READY = LIVE
 FETCHED, EXPIRED, FAILED, CANCELLED = State.fetched, State.expired, State.failed, State.cancelled

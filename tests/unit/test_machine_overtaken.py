@@ -9,8 +9,8 @@ import pytest
 from leanflow._effects import Reason
 from leanflow._request import DataRequest, IdKind, State
 from leanflow.events import Source
-from leanflow.testing import _examples as ex
-from leanflow.testing._examples import declined, example_in, example_request, take
+from leanflow.testing import examples as ex
+from leanflow.testing.examples import declined, example_in, example_request, take
 
 MOVED_ON = [State.reconnect_required, State.awaiting_user, State.reconnected, State.results_ready]
 
@@ -91,3 +91,11 @@ def test_a_placements_answer_elsewhere_is_late_unless_it_is_data(state: State) -
     assert late.reason is Reason.late
     assert late.ids == ((IdKind.results, "second"),)
     assert take(request, ex.an_ok(request, source=Source.placement)).state is State.fetched
+
+
+def test_an_answer_brings_only_ids_that_the_request_has_not() -> None:
+    """Ids that it has are known to the store: neither stored nor looked for a second time."""
+    request = example_request()
+    waiting = take(request, ex.a_pending(request))
+    again = declined(taken_over(waiting), ex.a_reconnect(waiting, results_id="results-1", reconnect_id="new"))
+    assert again.ids == ((IdKind.reconnect, "new"),)

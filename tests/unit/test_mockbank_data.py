@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from leanflow.errors import InvalidRequest
 from tests.support.bank import BankClient
 
 
@@ -59,6 +62,17 @@ def test_the_same_seed_gives_the_same_bytes(region: str) -> None:
     assert run(7) != run(8)
 
 
+def test_the_same_question_at_the_same_time_gives_the_same_data(lean: BankClient) -> None:
+    """Asked twice at one time, every kind of data is the same byte for byte."""
+    entity = lean.bank.connect()
+    for account in lean.bank.accounts_of(entity):
+        for path in ACCOUNT_RESOURCES:
+            asked = [lean.exchange("GET", f"/data/v2/accounts/{account}/{path}", entity_id=entity) for _ in range(2)]
+            first, second = (one.answer.body.partition(b'"data":')[2] for one in asked if one.answer is not None)
+            assert len(first) > 100
+            assert first == second
+
+
 def test_transactions_cover_two_years_and_grow_with_time(lean: BankClient) -> None:
     """A current account has hundreds of transactions over two years, and new ones as days pass."""
     entity = lean.bank.connect()
@@ -105,16 +119,16 @@ def test_dates_bound_transactions(lean: BankClient) -> None:
 
 
 def test_todays_transactions_are_there_once_they_are_booked(lean: BankClient) -> None:
-    """The salary of a 25th is not there at five in the morning, and is at noon."""
+    """A salary is not there at four in the morning UTC, when its day has begun in Dubai, and is at noon."""
     entity = lean.bank.connect()
     path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
 
     def salaries() -> int:
-        today = {"start_date": "2026-01-25", "end_date": "2026-01-25"}
+        today = {"start_date": "2026-02-25", "end_date": "2026-02-25"}
         items = lean.ask("GET", path, entity_id=entity, **today)[1]["data"]["transactions"]
         return sum("SALARY" in one["transaction_information"] for one in items)
 
-    lean.now = lean.now.replace(day=25, hour=5)
+    lean.now = lean.now.replace(month=2, day=25, hour=4)
     assert salaries() == 0
     lean.now = lean.now.replace(hour=12)
     assert salaries() == 1
@@ -238,3 +252,355 @@ def test_a_forgotten_book_is_written_again_the_same() -> None:
     for number in range(70):  # more than are kept
         lean.bank.accounts_of(lean.bank.connect(f"user-{number}"))
     assert lean.ask("GET", path, entity_id=first)[1]["data"] == before
+
+
+def transactions(lean: BankClient, entity: str, account: str, **query: str) -> list[Any]:
+    """Return all transactions of an account, newest first."""
+    path, found = f"/data/v2/accounts/{account}/transactions", []
+    for page in range(100):
+        data = lean.ask("GET", path, entity_id=entity, size="100", page=str(page), **query)[1]["data"]
+        found += data["transactions"]
+        if page + 1 >= data["page"]["total_pages"]:
+            break
+    return found
+
+
+def signed(one: Any) -> Decimal:
+    """Return an amount with its sign."""
+    amount: Decimal = one["amount"]["amount"]
+    return -amount if one["credit_debit_indicator"] == "DEBIT" else amount
+
+
+def listed(lean: BankClient, entity: str, kind: str) -> list[Any]:
+    """Return what the main account has of one kind of payments."""
+    path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/{kind}"
+    items: list[Any] = lean.ask("GET", path, entity_id=entity)[1]["data"][kind.replace("-", "_")]
+    return items
+
+
+EVERYBODY = [(region, f"mockbank_user_{number}") for region in ("uae", "ksa") for number in range(1, 5)]
+
+
+@pytest.mark.parametrize(("region", "username"), EVERYBODY)
+def test_a_balance_at_any_time_is_the_opening_one_and_what_was_booked_since(region: str, username: str) -> None:
+    """On every account, at several times: opening balance plus all transactions, and never beyond the credit line."""
+    lean = BankClient(region=region, auth="either", deauthenticates="none")
+    entity = lean.bank.connect(username=username)
+    for account in lean.bank.accounts_of(entity):
+        all_of_it = transactions(lean, entity, account)
+        opening = lean.bank._world.book(lean.bank._world.entities[entity]).account(account)
+        assert opening is not None
+        start = Decimal(opening.opening_balance).scaleb(-3 if opening.currency in ("KWD", "BHD") else -2)
+        limit = Decimal(opening.credit_limit).scaleb(-2)
+        total = start
+        for one in reversed(all_of_it):
+            total += signed(one)
+            has = one["balance"]
+            assert total == (-1 if has["credit_debit_indicator"] == "DEBIT" else 1) * has["amount"]["amount"]
+            assert total >= -limit
+        said = lean.ask("GET", f"/data/v2/accounts/{account}/balances", entity_id=entity)[1]["data"]["balances"]
+        booked, available = (signed(one) for one in said)
+        assert [one["type"] for one in said] == ["INTERIM_BOOKED", "INTERIM_AVAILABLE"]
+        assert (booked, available) == (total, total + limit)
+
+
+def test_the_balance_of_results_is_of_the_time_at_which_they_became_ready(lean: BankClient) -> None:
+    """Results are of one time: fetched again a month later they give the same, while new calls give the new."""
+    entity = lean.bank.connect()
+    path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/transactions"
+    results = lean.ask("GET", path, entity_id=entity, **{"async": "true"})[1]["results_id"]
+    lean.later(minutes=1)
+    first = lean.ask("GET", f"/data/v2/results/{results}")[1]["data"]
+    lean.later(days=30)
+    assert lean.ask("GET", f"/data/v2/results/{results}")[1]["data"] == first
+    now = lean.ask("GET", path, entity_id=entity)[1]["data"]
+    assert now["page"]["total_elements"] > first["page"]["total_elements"]
+
+
+def test_what_was_booked_stays_as_time_goes_on(lean: BankClient) -> None:
+    """After months the older transactions are the same, and the newer ones begin where they ended."""
+    entity = lean.bank.connect()
+    for account in lean.bank.accounts_of(entity):
+        before = transactions(lean, entity, account)
+        lean.later(days=90)
+        after = transactions(lean, entity, account)
+        assert len(after) > len(before)
+        assert after[-len(before) :] == before
+
+
+@pytest.mark.parametrize("username", ["mockbank_user_1", "mockbank_user_4"])
+def test_transfers_between_own_accounts_are_on_both(username: str) -> None:
+    """What leaves the main account for another of the same owner arrives there at the same time, to the last digit."""
+    lean = BankClient(deauthenticates="none")
+    entity = lean.bank.connect(username=username)
+    main, second, *_ = lean.bank.accounts_of(entity)
+    own = "TRANSFER TO"
+    left = [one for one in transactions(lean, entity, main) if one["transaction_information"].startswith(own)]
+    came = [one for one in transactions(lean, entity, second) if "TRANSFER FROM" in one["transaction_information"]]
+    assert len(left) >= 20
+    assert [(one["booking_date_time"], -signed(one)) for one in left] == [
+        (one["booking_date_time"], signed(one)) for one in came
+    ]
+
+
+@pytest.mark.parametrize(("region", "username"), EVERYBODY)
+def test_payments_that_are_listed_are_made(region: str, username: str) -> None:
+    """Standing orders, direct debits and scheduled payments are booked on their days with their amounts."""
+    lean = BankClient(region=region, auth="either", deauthenticates="none")
+    entity = lean.bank.connect(username=username)
+    main = lean.bank.accounts_of(entity)[0]
+    said = [
+        (one[f"{which}_date_time"], one[amount]["amount"])
+        for kind, which, amount in (
+            ("direct-debits", "previous_payment", "previous_payment_amount"),
+            ("standing-orders", "last_payment", "last_payment_amount"),
+            ("standing-orders", "next_payment", "next_payment_amount"),
+            ("scheduled-payments", "scheduled_payment", "instructed_amount"),
+        )
+        for one in listed(lean, entity, kind)
+    ]
+    assert len(said) >= 5
+    for one in listed(lean, entity, "standing-orders"):
+        last, following = one["last_payment_date_time"], one["next_payment_date_time"]
+        assert (lean.now - timedelta(days=31)).isoformat() < last < lean.now.isoformat() < following
+    lean.later(days=40)
+    lean.bank.renew_consent(entity, lean.now)
+    made = {(one["booking_date_time"][:10], signed(one)) for one in transactions(lean, entity, main)}
+    for moment, amount in said:
+        assert (moment[:10], -amount) in made
+
+
+def test_rent_and_salary_are_always_paid() -> None:
+    """People mind their money: in two years no rent and no salary is missing, in ten worlds and both countries."""
+    for region, seed in ((region, seed) for region in ("uae", "ksa") for seed in range(10)):
+        lean = BankClient(seed=seed, region=region, auth="either")
+        entity = lean.bank.connect()
+        said = [one["transaction_information"] for one in transactions(lean, entity, lean.bank.accounts_of(entity)[0])]
+        assert sum("SALARY" in text for text in said) == 24
+        rents = sum(
+            "CHEQUE PAID" in text or "صرف شيك" in text or "EJAR" in text or "منصة إيجار" in text for text in said
+        )
+        assert rents in ((8, 9) if region == "uae" else (24, 25))
+
+
+@pytest.mark.parametrize(("region", "day", "weekend"), [("uae", 25, {5, 6}), ("ksa", 27, {4, 5})])
+def test_salaries_come_on_the_countrys_day_or_the_working_day_before(region: str, day: int, weekend: set[int]) -> None:
+    """No salary on a weekend (Saturday and Sunday in the Emirates, Friday and Saturday in Saudi Arabia)."""
+    lean = BankClient(region=region, auth="either")
+    entity = lean.bank.connect()
+    paid = [
+        date.fromisoformat(one["booking_date_time"][:10])
+        for one in transactions(lean, entity, lean.bank.accounts_of(entity)[0])
+        if "SALARY" in one["transaction_information"]
+    ]
+    for each in paid:
+        assert each.weekday() not in weekend
+        following = [each.replace(day=number) for number in range(each.day + 1, day + 1)]
+        assert all(one.weekday() in weekend for one in following)
+
+
+def mod97(iban: str) -> int:
+    """Return what an IBAN leaves (ISO 13616: 1)."""
+    return int("".join(str(int(c, 36)) for c in iban[4:] + iban[:4])) % 97
+
+
+@pytest.mark.parametrize(("region", "length", "code"), [("uae", 23, 3), ("ksa", 24, 2)])
+def test_every_bank_has_ibans_of_its_own(region: str, length: int, code: int) -> None:
+    """At least five banks a country; an IBAN there has the bank's code, the right length and right check digits."""
+    lean = BankClient(region=region, auth="either")
+    codes = set()
+    for bank in lean.bank.banks:
+        account = lean.accounts(lean.bank.connect(bank=bank))["data"]["accounts"][0]
+        iban, bban = (one["identification"] for one in account["account"])
+        codes.add(bban[:code])
+        assert (iban[4:], len(iban), mod97(iban)) == (bban, length, 1)
+    assert len(codes) == len(lean.bank.banks) >= 5
+
+
+def test_accounts_of_payees_are_valid_wherever_they_are() -> None:
+    """Landlords, friends and families abroad: IBANs of their countries' lengths, plain numbers where there are none."""
+    lengths, seen = {"AE": 23, "SA": 24, "EG": 29, "PK": 24, "JO": 30}, set()
+    for region, seed in ((region, seed) for region in ("uae", "ksa") for seed in range(40)):
+        lean = BankClient(seed=seed, region=region, auth="either")
+        entity = lean.bank.connect()
+        for one in listed(lean, entity, "beneficiaries"):
+            held = one["creditor_account"]
+            seen.add(held["identification"][:2] if held["scheme_name"] == "IBAN" else held["scheme_name"])
+            if held["scheme_name"] == "IBAN":
+                assert mod97(held["identification"]) == 1
+                assert len(held["identification"]) == lengths[held["identification"][:2]]
+    assert seen == {*lengths, "BBAN"}
+
+
+def luhn(digits: str) -> int:
+    """Return what a card number leaves (0 if its check digit is right)."""
+    doubled = [int(c) * (1 + i % 2) for i, c in enumerate(reversed(digits))]
+    return sum(number // 10 + number % 10 for number in doubled) % 10
+
+
+@pytest.mark.parametrize(("region", "pattern"), [("uae", r"784-\d{4}-\d{7}-\d"), ("ksa", r"[12]\d{9}")])
+def test_identity_cards_are_of_their_country(region: str, pattern: str) -> None:
+    """Emirates IDs carry the year of birth, Saudi ones begin with 1 or (iqama) 2; both end in a valid check digit."""
+    for seed in range(8):
+        lean = BankClient(seed=seed, region=region, auth="either")
+        who = lean.ask("GET", "/data/v2/identity", entity_id=lean.bank.connect())[1]["data"]["identities"][0]
+        assert re.fullmatch(pattern, who["national_id"])
+        assert luhn(who["national_id"].replace("-", "")) == 0
+        if region == "uae":
+            assert who["national_id"][4:8] == who["birth_date"][:4]
+
+
+def test_companies_look_different_from_people() -> None:
+    """An SME has business accounts, a licence, someone who signs, card sales, wages and value added tax."""
+    lean = BankClient(deauthenticates="none")
+    entity = lean.bank.connect(username="mockbank_user_4")
+    accounts = lean.accounts(entity)["data"]["accounts"]
+    assert {one["account_type"] for one in accounts} == {"BUSINESS"}
+    assert "CREDIT" not in {one["account_sub_type"] for one in accounts}
+    assert accounts[0]["account_holder_name"].endswith("LLC")
+    main, reserve = (one["account_id"] for one in accounts[:2])
+    company, signs = lean.ask("GET", f"/data/v2/accounts/{main}/identities", entity_id=entity)[1]["data"]["identities"]
+    assert (company["legal_structure"], signs["party_type"]) == ("LLC", "DELEGATE")
+    assert "birth_date" in signs
+    assert "birth_date" not in company
+    said = " ".join(one["transaction_information"] for one in transactions(lean, entity, main))
+    assert all(words in said for words in ("CARD SALES SETTLEMENT", "WPS SALARY FILE", "INV-", "VAT ON FEES"))
+    assert any("VAT RETURN" in one["transaction_information"] for one in transactions(lean, entity, reserve))
+    person = lean.accounts(lean.bank.connect())["data"]["accounts"]
+    assert {one["account_type"] for one in person} == {"PERSONAL"}
+
+
+def test_transactions_name_shop_card_and_counterparty(lean: BankClient) -> None:
+    """Card payments name shop and card, transfers the other side with its bank; nothing is there as null."""
+    entity = lean.bank.connect()
+    all_of_it = transactions(lean, entity, lean.bank.accounts_of(entity)[0])
+    for one in all_of_it:
+        assert None not in one.values()
+        debit = one["credit_debit_indicator"] == "DEBIT"
+        assert one["debtor_account" if debit else "creditor_account"]["scheme_name"] == "IBAN"
+        if one["transaction_type"] in ("POS", "E_COMMERCE"):
+            assert len(one["merchant_details"]["merchant_category_code"]) == 4
+            assert one["card_instrument"]["identification"].startswith("****")
+        if one["transaction_type"] == "BILL_PAYMENTS":
+            assert one["creditor_agent"]["scheme_name"] == "BICFI"
+    kinds = {one["transaction_type"] for one in all_of_it}
+    assert kinds >= {"POS", "E_COMMERCE", "ATM", "BILL_PAYMENTS", "LOCAL_BANK_TRANSFER", "SAME_BANK_TRANSFER", "CHEQUE"}
+
+
+def _sent_abroad(lean: BankClient, entity: str) -> list[dict[str, Any]]:
+    moves = transactions(lean, entity, lean.bank.accounts_of(entity)[0])
+    return [one for one in moves if one["transaction_type"] == "INTERNATIONAL_TRANSFER"]
+
+
+def test_families_abroad_get_money_in_their_currency() -> None:
+    """An expatriate's remittance names the relative, both currencies and the rate."""
+    families = ((lean, lean.bank.connect()) for lean in (BankClient(seed=seed) for seed in range(12)))
+    lean, entity, sent = next((lean, entity, sent) for lean, entity in families if (sent := _sent_abroad(lean, entity)))
+    change = sent[0]["currency_exchange"]
+    assert change["source_currency"] == change["unit_currency"] == "AED"
+    assert change["target_currency"] in ("INR", "EGP", "PKR")
+    assert change["exchange_rate"] > 1
+    assert sent[0]["creditor_account"]["name"] in {
+        one["creditor_account"]["name"] for one in listed(lean, entity, "beneficiaries")
+    }
+
+
+CATEGORIES = frozenset(
+    {
+        "BANK_FEES_AND_CHARGES",
+        "CHARITY",
+        "EDUCATION",
+        "ENTERTAINMENT",
+        "GOVERNMENT",
+        "GROCERIES",
+        "HEALTH_AND_WELLBEING",
+        "LOANS_AND_INVESTMENT",
+        "OTHER",
+        "RENT_AND_SERVICES",
+        "RESTAURANTS_DINING",
+        "RETAIL",
+        "SALARY_AND_REVENUE",
+        "TRANSFER",
+        "TRANSPORT",
+        "TRAVEL",
+    }
+)
+
+
+def test_insights_say_what_people_paid_for(lean: BankClient) -> None:
+    """With ``insights=true`` transactions have one of Lean's categories; without, and for companies, they have none."""
+    entity, company = lean.bank.connect(), lean.bank.connect(username="mockbank_user_4")
+    main, other = lean.bank.accounts_of(entity)[0], lean.bank.accounts_of(company)[0]
+    told = {one["insights"]["category"] for one in transactions(lean, entity, main, insights="true")}
+    assert told <= CATEGORIES
+    assert {"GROCERIES", "RENT_AND_SERVICES", "RESTAURANTS_DINING", "SALARY_AND_REVENUE", "TRANSPORT"} <= told
+    assert not any("insights" in one for one in transactions(lean, entity, main))
+    assert not any("insights" in one for one in transactions(lean, company, other, insights="true"))
+
+
+# what is forgotten
+
+
+def test_results_that_are_over_are_forgotten_before_those_that_wait() -> None:
+    """Beyond `remembers` the fetched results go first: a reconnect that waits for its user is still known."""
+    lean = BankClient(remembers=10, deauthenticates="none")
+    entity = lean.bank.connect()
+    lean.bank.expire_session(entity)
+    waits = lean.accounts(entity)["results_id"]
+    other = lean.bank.connect("other")
+    over = lean.accounts(other, **{"async": "true"})["results_id"]
+    lean.later(minutes=1)
+    assert lean.ask("GET", f"/data/v2/results/{over}")[0] == 200
+    for _ in range(30):
+        lean.accounts(other, **{"async": "true"})
+        lean.later(minutes=1)
+    assert lean.ask("GET", f"/data/v2/results/{over}")[0] == 404
+    assert lean.ask("GET", f"/data/v2/results/{waits}")[1]["status"] == "RECONNECT_REQUIRED"
+    assert len(lean.bank.state(lean.now)["results"]) <= 10
+
+
+def test_entities_that_are_in_use_are_remembered() -> None:
+    """Beyond `remembers` the entities and customers go that were not used for longest."""
+    lean = BankClient(remembers=10, deauthenticates="none")
+    entity, idle = lean.bank.connect("busy"), lean.bank.connect("idle")
+    for number in range(40):
+        lean.later(minutes=1)
+        lean.bank.connect(f"user-{number}", now=lean.now)
+        assert lean.accounts(entity)["status"] == "OK"
+    assert lean.accounts(idle)["status"] == "UNKNOWN_ENTITY"
+    has = lean.bank.state(lean.now)
+    assert len(has["entities"]) <= 10
+    assert len(has["customers"]) <= 10
+    assert lean.bank.customer_of(entity) in {one["customer_id"] for one in has["customers"]}
+
+
+def test_webhooks_that_nobody_collects_are_forgotten() -> None:
+    """Beyond `remembers` the oldest deliveries and events go, and what was kept is still sent in order."""
+    lean = BankClient(remembers=10)
+    events = [lean.bank.emit("results.ready", {"id": str(number)}) for number in range(100)]
+    assert lean.bank.state()["deliveries_waiting"] <= 10
+    sent = [one["event_id"] for one in lean.webhooks()]
+    assert sent == events[-len(sent) :]
+    assert sent
+
+
+def test_calls_are_counted_for_the_entities_called_last() -> None:
+    """Beyond `log_size` entities the counts of those go that were not called for longest; totals stay."""
+    lean = BankClient(log_size=10, deauthenticates="none")
+    busy, idle = lean.bank.connect("busy"), lean.bank.connect("idle")
+    lean.accounts(idle)
+    newest = ""
+    for number in range(40):
+        lean.accounts(busy)
+        newest = lean.bank.connect(f"user-{number}")
+        lean.accounts(newest)
+    assert lean.bank.log.count("data", entity_id=busy) == 40
+    assert lean.bank.log.count("data", entity_id=newest) == 1
+    assert lean.bank.log.count("data", entity_id=idle) == 0
+    assert lean.bank.log.count("data") == 81
+
+
+def test_a_bank_remembers_at_least_one_of_each() -> None:
+    """A bound of nothing is refused."""
+    with pytest.raises(InvalidRequest, match="remembers: is 0"):
+        BankClient(remembers=0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from leanflow.errors import InvalidRequest
-from leanflow.mockbank import COMMANDS, Exchange, Fault, Mockbank, control
+from leanflow.mockbank import COMMANDS, EFFECTS, Exchange, Fault, Mockbank, Progress, control
 from tests.support.bank import BankClient
 
 
@@ -56,8 +57,8 @@ def test_faults_strike_as_often_as_asked(lean: BankClient) -> None:
     assert run(3) == ".F."
     lean.bank.fault(Fault.failed(times=None))
     assert run(5) == "FFFFF"
-    assert len(lean.bank.faults()) == 1
-    lean.bank.clear_faults()
+    assert len(lean.bank.armed()) == 1
+    lean.bank.calm()
     assert run(2) == ".."
 
 
@@ -68,11 +69,11 @@ def test_faults_can_be_aimed(lean: BankClient) -> None:
         lean.bank.fault(Fault.failed(times=None, **aim))
         assert lean.accounts(there)["status"] == "OK"
         assert lean.accounts(here)["status"] == "FAILED"
-        lean.bank.clear_faults()
+        lean.bank.calm()
     lean.bank.fault(Fault.failed(times=None, resource="identity"))
     assert lean.accounts(here)["status"] == "OK"
     assert lean.ask("GET", "/data/v2/identity", entity_id=here)[1]["status"] == "FAILED"
-    lean.bank.clear_faults()
+    lean.bank.calm()
     lean.bank.fault(Fault.http(503, on="banks"))
     assert lean.accounts(here)["status"] == "OK"
     assert lean.ask("GET", "/banks/v1")[0] == 503
@@ -166,6 +167,76 @@ def test_a_reconnect_can_be_demanded_of_a_live_session(lean: BankClient) -> None
     assert [lean.accounts(entity)["status"] for _ in range(2)] == ["RECONNECT_REQUIRED", "OK"]
 
 
+def test_any_call_can_be_slow(lean: BankClient) -> None:
+    """Whatever else strikes it; past the limit only a data call falls back to PENDING."""
+    entity = lean.bank.connect()
+    for kind, method, path in (("banks", "GET", "/banks/v1"), ("events", "GET", "/events/v1")):
+        lean.bank.fault(Fault.slow(70, on=kind))
+        lean.bank.fault(Fault.truncated(on=kind))
+        assert lean.exchange(method, path, page="0", size="1").delay == 70
+        assert lean.exchange(method, path, page="0", size="1").delay == 0
+    for fault in (Fault.refuse(), Fault.html(), Fault.http(503)):
+        lean.bank.fault(Fault.slow(3))
+        lean.bank.fault(fault)
+        assert lean.exchange("GET", "/data/v2/accounts", entity_id=entity).delay == 3
+    lean.bank.fault(Fault.slow(70))
+    lean.bank.fault(Fault.failed())
+    exchange = lean.exchange("GET", "/data/v2/accounts", entity_id=entity)
+    assert (exchange.delay, json.loads(body_of(exchange))["status"]) == (50, "FAILED")
+    assert [one.fault for one in lean.bank.log.calls if one.fault] == [
+        *["slow+truncated"] * 2, "refuse+slow", "html+slow", "http+slow", "slow+failed",
+    ]  # fmt: skip
+
+
+def test_times_can_have_nine_digits(lean: BankClient) -> None:
+    """All of them, in v1 too, and none of the digits is a zero that could hide."""
+    entity = lean.bank.connect()
+    before = body_of(lean.exchange("POST", "/data/v1/accounts", {"entity_id": entity}))
+    lean.bank.fault(Fault.nanoseconds())
+    after = body_of(lean.exchange("POST", "/data/v1/accounts", {"entity_id": entity}))
+    assert re.findall(rb"\.(\d+)Z", before)
+    assert all(len(digits) == 9 and not digits.endswith(b"0") for digits in re.findall(rb"\.(\d+)Z", after))
+
+
+def test_a_field_within_can_be_missing(lean: BankClient) -> None:
+    """A path of names leads to it; one that leads nowhere takes nothing away."""
+    entity = lean.bank.connect()
+    lean.bank.fault(Fault.missing("data.page", "status.code", "nothing"))
+    said = lean.accounts(entity)
+    assert "page" not in said["data"]
+    assert said["status"] == "OK"
+
+
+def test_a_fault_can_be_disarmed_and_the_nth_call_struck(lean: BankClient) -> None:
+    """By the id that arming gave; and by counting all calls."""
+    entity = lean.bank.connect()
+    armed = [lean.bank.fault(Fault.failed(times=None)), lean.bank.fault(Fault.failed("LEAN_ERROR", nth=3))]
+    assert list(lean.bank.armed()) == armed
+    assert lean.bank.disarm(armed[0])
+    assert not lean.bank.disarm(armed[0])
+    assert [lean.accounts(entity)["status"] for _ in range(4)] == ["OK", "OK", "FAILED", "OK"]
+    assert lean.bank.armed() == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Fault.of({"effect": effect}) for effect in EFFECTS),
+        Fault.failed("X", 'wo"rds\n', on="results", resource="accounts", entity_id="e", times=None, skip=2),
+        Fault.pending(Progress.polls(2), nth=4),
+        Fault.http(429, retry_after="Fri, 01 Jan 2027 00:00:00 GMT", on=["data", "results"], path="/x", bank="B"),
+        Fault.slow(0.25, on=None, times=3),
+        Fault.missing("a", "b.c"),
+        Fault.extra({"ä b": {"c": [1, True]}}),  # noqa: S610 - not Django's
+    ],
+)
+def test_a_fault_reads_as_the_line_that_arms_it(fault: Fault) -> None:
+    """`parse` takes what `str` gives, and `of` what `told` gives, which is JSON."""
+    assert Fault.parse(str(fault)) == fault
+    assert Fault.of(json.loads(json.dumps(fault.told()))) == fault
+    assert Fault.parse(str(fault).removeprefix("{ ").removesuffix(" }")) == fault, "without its braces too"
+
+
 def test_the_log_tells_how_often_lean_was_called(lean: BankClient) -> None:
     """Calls are counted by kind, resource, entity and method, and remembered with their outcome."""
     entity, other = lean.bank.connect("a"), lean.bank.connect("b")
@@ -241,22 +312,25 @@ def test_every_control_command_speaks_json(lean: BankClient) -> None:
     assert control(bank, "otp", {"reconnect_id": asked, "otp": "1"}, lean.now)["attempts_left"] == 2
     assert control(bank, "close_link", {"reconnect_id": asked}, lean.now)["status"] == "CANCELLED"
     assert control(bank, "otp", {"reconnect_id": asked, "otp": "1111"}, lean.now)["status"] == "SUCCESS"
-    control(bank, "fault", {"effect": "pending", "after": None}, lean.now)
+    control(bank, "fault", {"effect": "pending", "progress": "held"}, lean.now)
     held = lean.accounts(entity)["results_id"]
     plausible: dict[str, dict[str, Any]] = {
         "accounts": {"entity_id": entity},
         "close_link": {"reconnect_id": asked},
         "connect": {"app_user_id": "v"},
+        "disarm": {"armed": 1},
         "disturb": {"types": ["results.ready"], "delay": 5, "copies": 1},
         "drop": {"types": "entity.updated"},
         "emit": {"type": "payment.created", "payload": {"id": "1"}},
         "expire_session": {"entity_id": entity},
         "fault": {"effect": "missing", "fields": ["message"]},
         "otp": {"reconnect_id": asked, "otp": "1111"},
+        "pace": {"model": "results", "progress": {"polls": 2}, "entity_id": entity},
         "release": {"id": held},
         "renew_consent": {"entity_id": entity},
         "resend": {"event_id": "unknown"},
         "revoke_consent": {"entity_id": entity},
+        "storm": {"seed": 7, "weight": 0.5, "without": ["drop"]},
         "subscribe": {"types": ["results.ready"]},
         "switch_bank": {"bank": "LEANMB1", "active_data": False},
         "webhook_url": {"url": "http://127.0.0.1:1/"},
@@ -274,7 +348,7 @@ def test_every_control_command_speaks_json(lean: BankClient) -> None:
         ("connect", {"colour": "red"}),
         ("fault", {"effect": "explode"}),
         ("fault", {"effect": "failed", "colour": "red"}),
-        ("fault", {"effect": "pending", "after": "soon"}),
+        ("fault", {"effect": "pending", "progress": "soon"}),
         ("disturb", {"colour": "red"}),
         ("disturb", {"delay": "soon"}),
         ("disturb", {"times": 0}),
@@ -288,13 +362,9 @@ def test_wrong_control_commands_are_refused(lean: BankClient, command: str, args
         control(lean.bank, command, args, lean.now)
 
 
-@pytest.mark.parametrize(
-    "effect",
-    ["consent_expired", "cut", "duplicated", "extra", "failed", "html", "http", "missing", "partial_refresh", "pending",
-     "reconnect", "refuse", "slow", "status", "truncated", "unknown_results"],
-)  # fmt: skip
+@pytest.mark.parametrize("effect", EFFECTS)
 def test_every_fault_can_be_armed_by_json(lean: BankClient, effect: str) -> None:
     """Each effect has a command by its name."""
-    needs = {"slow": {"seconds": 3}}.get(effect, {})
-    control(lean.bank, "fault", {"effect": effect, **needs}, lean.now)
-    assert len(lean.bank.faults()) == 1
+    assert control(lean.bank, "fault", {"effect": effect}, lean.now) == {"armed": 1}
+    assert [one.effect for one in lean.bank.armed().values() if isinstance(one, Fault)] == [effect]
+    assert callable(getattr(Fault, effect)), "and Python has it by the same name"

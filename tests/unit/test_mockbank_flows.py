@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leanflow.mockbank import Fault
+from leanflow.mockbank import Fault, Progress
 from tests.support.bank import BankClient
 
 
@@ -62,7 +62,7 @@ def test_async_works_in_v1(lean: BankClient) -> None:
 def test_pending_can_go_by_polls(lean: BankClient) -> None:
     """PENDING after n polls is ready with the next GET."""
     entity = lean.bank.connect()
-    lean.bank.fault(Fault.pending(polls=2))
+    lean.bank.fault(Fault.pending(Progress.polls(2)))
     asked = lean.accounts(entity)["results_id"]
     assert [results(lean, asked)[1]["status"] for _ in range(3)] == ["PENDING", "PENDING", "OK"]
 
@@ -70,7 +70,7 @@ def test_pending_can_go_by_polls(lean: BankClient) -> None:
 def test_pending_can_be_held(lean: BankClient) -> None:
     """PENDING without a time waits until it is released."""
     entity = lean.bank.connect()
-    lean.bank.fault(Fault.pending(after=None))
+    lean.bank.fault(Fault.pending(Progress.held()))
     asked = lean.accounts(entity)["results_id"]
     lean.later(days=1)
     assert results(lean, asked)[1]["status"] == "PENDING"
@@ -250,7 +250,7 @@ def test_siblings_keep_their_own_ids(together: bool, other: str) -> None:
 
 def test_results_can_be_late_after_a_reconnect() -> None:
     """With a delay, the results are PENDING between the two webhooks."""
-    lean = BankClient(results_delay=timedelta(seconds=30))
+    lean = BankClient(reconnects_progress=Progress.after(30))
     entity = lean.bank.connect()
     lean.webhooks()
     lean.bank.expire_session(entity)

@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leanflow import calls
+from leanflow import LeanFlow, Resource, State, calls
 from leanflow._call import Call, Reply
 from leanflow._lean.answers import parse_answer
 from leanflow.errors import CallFailed, InvalidRequest
 from leanflow.events import AnsweredOk, AnsweredPending, AnsweredReconnect, AnsweredRefused
 from leanflow.mockbank import Disturbance, Fault, Mockbank
 from leanflow.ports import Clock, Transport
-from leanflow.testing import Traveller
+from leanflow.testing import FakeClock, Traveller, travel
+from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.mockbank import HandClock, MockbankTransport, ScaledClock, deliver
 
 
@@ -69,6 +70,18 @@ async def test_a_customers_token_has_ten_minutes_left() -> None:
         await transport.token("unknown")
 
 
+async def test_a_spoilt_token_is_a_call_that_failed() -> None:
+    """An answer of the token endpoint that holds no token is told as the port tells it, and asked for again."""
+    bank = Mockbank()
+    transport = MockbankTransport(bank, HandClock())
+    entity = bank.connect()
+    for fault in (Fault.truncated(on="token"), Fault.missing("access_token", on="token")):
+        bank.fault(fault)
+        with pytest.raises(CallFailed, match="no token"):
+            await transport.send(accounts(entity))
+    assert (await transport.send(accounts(entity))).status == 200
+
+
 async def test_the_app_token_works_without_oauth() -> None:
     """v1 style: no token is fetched, and there is none for the SDK."""
     bank = Mockbank(auth="app_token")
@@ -106,6 +119,70 @@ async def test_a_slow_answer_waits_for_the_clock() -> None:
     assert (await sending).status == 200
 
 
+async def test_a_call_that_takes_too_long_is_given_up() -> None:
+    """After the timeout it is CallFailed(maybe_sent=True), and not a second later."""
+    bank, clock = Mockbank(), HandClock()
+    transport, entity = MockbankTransport(bank, clock, auth="app_token", timeout=30), bank.connect()
+    await deliver(bank, Inbox().receive, clock.now())
+    bank.fault(Fault.slow(31))
+    sending = asyncio.create_task(transport.send(accounts(entity)))
+    await transport.asleep()
+    assert transport.next_due() == clock.now() + timedelta(seconds=30)
+    clock.advance(timedelta(seconds=30))
+    with pytest.raises(CallFailed, match="30 s") as caught:
+        await sending
+    assert caught.value.maybe_sent
+
+
+async def test_travelling_passes_over_slow_calls() -> None:
+    """A probe and a first call that the bank keeps waiting are waited for, and what is due meanwhile happens."""
+    clock = FakeClock()
+    bank = Mockbank(now=clock.now(), app="app")
+    lean = MockbankTransport(bank, clock, api_delay=3)
+    flows = LeanFlow(
+        store=MemoryStore(),
+        transport=lean,
+        webhook_secrets=[bank.webhook_secret],
+        app="app",
+        clock=clock,
+        workers=0,
+    )
+    entity = bank.connect()
+    bank.fault(Fault.slow(20))
+    inbox, began = Inbox(), clock.now()
+    lean.receive = inbox.receive
+    async with flows:
+        placing = asyncio.create_task(flows.request(Resource.accounts, entity_id=entity))
+        await lean.asleep()
+        bank.emit("moon.risen", {}, now=clock.now())
+        await travel(flows, clock, timedelta(minutes=1), also=[lean])
+        assert (await flows.get((await placing).id)).state is State.fetched
+        assert clock.now() == began + timedelta(minutes=1)
+        assert inbox.types == ["entity.created", "moon.risen"]
+        bank.fault(Fault.slow(20))
+        placing = asyncio.create_task(flows.request(Resource.identity, entity_id=entity))
+        await lean.asleep()
+        began = clock.now()
+        await travel(flows, clock, timedelta(seconds=5), also=[lean])
+        assert (await flows.get((await placing).id)).state is State.fetched
+        assert clock.now() == began + timedelta(seconds=23), "the call was under way at the end: it was waited for"
+
+
+async def test_a_receiver_has_ten_seconds_on_the_clock() -> None:
+    """An answer that takes longer counts as none, and the webhook comes again a minute after its first attempt."""
+    bank, clock = Mockbank(), HandClock()
+    for seconds, due in ((10, None), (10.5, timedelta(minutes=1))):
+        bank.connect(f"user-{seconds}", now=clock.now())
+        began = clock.now()
+
+        async def late(_: Mapping[str, str], __: bytes, seconds: float = seconds) -> Reply:
+            clock.advance(timedelta(seconds=seconds))
+            return Reply(status=200)
+
+        await MockbankTransport(bank, clock, receive=late).tick()
+        assert bank.next_due() == (began + due if due else None)
+
+
 async def test_webhooks_are_delivered_to_a_callable() -> None:
     """`deliver` sends what is due, and `tick` what became due; a refusal is sent again on the schedule."""
     bank, clock, inbox = Mockbank(), HandClock(), Inbox(status=503)
@@ -140,7 +217,7 @@ async def test_a_receiver_that_raises_has_not_answered() -> None:
 
 async def test_an_early_webhook_arrives_before_the_answer() -> None:
     """The receiver has `results.ready` before `send` returns."""
-    bank, clock, inbox = Mockbank(async_delay=timedelta()), HandClock(), Inbox()
+    bank, clock, inbox = Mockbank(results_progress="at_once"), HandClock(), Inbox()
     transport = MockbankTransport(bank, clock, receive=inbox.receive)
     entity = bank.connect()
     await transport.tick()

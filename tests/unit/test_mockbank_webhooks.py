@@ -225,7 +225,7 @@ def test_webhooks_can_come_before_the_answer(lean: BankClient) -> None:
     """An early one is handed out as such while its call is still unanswered."""
     entity = lean.bank.connect()
     lean.webhooks()
-    quick = BankClient(async_delay=timedelta())
+    quick = BankClient(results_progress="at_once")
     entity = quick.bank.connect()
     quick.webhooks()
     quick.bank.disturb(Disturbance(types="results.ready", early=True))
@@ -239,6 +239,69 @@ def test_webhooks_can_come_before_the_answer(lean: BankClient) -> None:
     assert due(lean, early=True) == []
 
 
+def test_a_webhook_can_have_a_type_that_nobody_documented(lean: BankClient) -> None:
+    """Instead of the true one, or besides it; the Events API has what is true, and what came besides."""
+    lean.bank.disturb(Disturbance(retyped="entity.moon_phase", times=1))
+    lean.bank.connect("a")
+    lean.bank.disturb(Disturbance(retyped="entity.moon_phase", besides=True, times=1))
+    lean.bank.connect("b")
+    sent = lean.webhooks()
+    assert [one["type"] for one in sent] == ["entity.moon_phase", "entity.moon_phase", "entity.created"]
+    assert len({one["event_id"] for one in sent}) == 3
+    told = {one["event_id"]: one["type"] for one in events(lean)["data"]}
+    assert [told[one["event_id"]] for one in sent] == ["entity.created", "entity.moon_phase", "entity.created"]
+
+
+@pytest.mark.parametrize("besides", [False, True])
+def test_a_reconnect_id_can_be_wrong_or_stale(lean: BankClient, besides: bool) -> None:
+    """A stale one is that of the reconnect before; without one it is wrong, which nobody knows."""
+    entity, first = reconnect(lean)
+    lean.bank.disturb(Disturbance(reconnect_id="stale", besides=besides))
+    lean.bank.submit_otp(first, "1111", lean.now)
+    lean.bank.expire_session(entity, lean.now)
+    second = str(lean.accounts(entity)["results_id"])
+    lean.bank.submit_otp(second, "1111", lean.now)
+    told = [one["payload"]["reconnect_id"] for one in lean.webhooks() if one["type"] == "entity.reconnected"]
+    wrong = told[0]
+    assert wrong not in (first, second)
+    assert told == ([wrong, first, first, second] if besides else [wrong, first])
+    listed = {one["payload"]["reconnect_id"] for one in events(lean, type="entity.reconnected")["data"]}
+    assert {first, second} <= listed, "the truth is in the Events API in any case"
+    lean.bank.disturb(Disturbance(reconnect_id="wrong", besides=True))
+    lean.bank.connect("v")
+    assert [one["type"] for one in lean.webhooks()] == ["entity.created"], "it has no reconnect id to be wrong"
+
+
+def test_disturbances_can_be_aimed(lean: BankClient) -> None:
+    """At an entity, or at the so-many-th webhook of all."""
+    here, there = lean.bank.connect("a"), lean.bank.connect("b")
+    lean.webhooks()
+    armed = lean.bank.disturb(Disturbance(entity_id=here, copies=1))
+    lean.bank.revoke_consent(here)
+    lean.bank.revoke_consent(there)
+    assert [one["payload"]["id"] for one in lean.webhooks()] == [here, here, there]
+    assert lean.bank.disarm(armed)
+    lean.bank.disturb(Disturbance(nth=6, drop=True))
+    for entity in (here, here, there):
+        lean.bank.renew_consent(entity)
+    assert [one["payload"]["id"] for one in lean.webhooks()] == [here, there]
+
+
+@pytest.mark.parametrize(
+    "disturbance",
+    [
+        Disturbance(),
+        Disturbance(types=["a", "b"], entity_id="x", nth=3, times=2, skip=1),
+        Disturbance(copies=1, delay=timedelta(seconds=1.5), drop=True, reverse=True, early=True, forgeries=2),
+        Disturbance(wrong_signature=True, unsigned=True, without_event_id=True, without_timestamp=True),
+        Disturbance(nanoseconds=True, retyped='quo"te', reconnect_id="stale", replace={"a.b": [1, "x"]}, besides=True),
+    ],
+)
+def test_a_disturbance_reads_as_the_line_that_arms_it(disturbance: Disturbance) -> None:
+    """`parse` takes what `str` gives."""
+    assert Disturbance.parse(str(disturbance)) == disturbance
+
+
 def test_disturbances_join_and_can_be_calmed(lean: BankClient) -> None:
     """Several strike one webhook together; `times` and `skip` count per webhook."""
     lean.bank.disturb(Disturbance(copies=1, times=1))
@@ -248,7 +311,16 @@ def test_disturbances_join_and_can_be_calmed(lean: BankClient) -> None:
         lean.bank.connect(f"u{number}")
         counts.append(len(due(lean)))
     assert counts == [2, 2, 2]
-    assert len(lean.bank.disturbances()) == 1
+    for seconds in (2, 3):
+        lean.bank.disturb(Disturbance(delay=seconds, nth=4))  # a number is seconds
+    lean.bank.connect("late")
+    assert lean.bank.next_due() == lean.now + timedelta(seconds=5)
+    lean.bank.disarm(min(lean.bank.armed()))
+    lean.later(seconds=5)
+    lean.webhooks()
+    lean.bank.calm()
+    lean.bank.disturb(Disturbance(copies=1))
+    assert len(lean.bank.armed()) == 1
     lean.bank.calm()
     lean.bank.connect("last")
     assert len(due(lean)) == 1
@@ -261,7 +333,7 @@ def test_any_webhook_can_be_emitted(lean: BankClient) -> None:
     assert (body["type"], body["event_id"], body["message"]) == ("moon.risen", event_id, "The moon rose.")
 
 
-@pytest.mark.parametrize("wrong", [{"copies": -1}, {"forgeries": -1}, {"times": 0}])
+@pytest.mark.parametrize("wrong", [{"copies": -1}, {"forgeries": -1}, {"times": 0}, {"reconnect_id": 3}])
 def test_wrong_disturbances_are_refused(wrong: dict[str, int]) -> None:
     """A negative number or no times at all is InvalidRequest."""
     with pytest.raises(InvalidRequest):

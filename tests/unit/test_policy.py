@@ -61,6 +61,7 @@ POSITIVE = (
     "lease",
     "poll",
     "commit_timeout",
+    "bus_timeout",
     "parked_life",
     "inbox_life",
     "shutdown_wait",

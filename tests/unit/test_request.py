@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from leanflow._effects import Change
 from leanflow._request import DataRequest, Failure, IdKind, Remedy, Resource, Scope, State
-from leanflow.testing._examples import START, example_in, example_request
+from leanflow.testing.examples import START, example_in, example_request
 
 FIELDS = """
     id app environment region api resource entity_id account_id customer_id customer_ip params reference metadata key
@@ -21,6 +21,7 @@ FIELDS = """
     probe_at probed_at last_chances wait_until quiet_until expires_at expire_at give_up_at created_at updated_at
     results_id reconnect_id refresh_id ids_call_no past_ids round_started_at ids_repeat grace_until revived_round
     prompt_number prompted_at hinted_at hint hint_errors entity_live_at held unsure failure predecessor_id successor_id
+    traceparent
 """
 
 # --- stored words ------------------------------------------------------------------------------------------------

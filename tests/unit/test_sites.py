@@ -15,7 +15,11 @@ import leanflow_adapters
 from leanflow import _sites
 
 ROOTS = (Path(leanflow.__file__).parent, Path(leanflow_adapters.__file__).parent)
+APART = ("_migrate.py", "tables.py")
+"""No part of an engine's life: one site for a whole file of SQL, and copies, which go on where they ended."""
 WRITING = ("INSERT ", "UPDATE ", "DELETE ", "REPLACE ")
+NOTHING = " WHERE 0"
+"""What takes the write lock and changes nothing."""
 
 
 def trees() -> Iterator[tuple[Path, ast.AST]]:
@@ -57,11 +61,13 @@ def test_every_statement_that_writes_has_a_site() -> None:
     """SQL that writes appears nowhere but in a `Write`, which names its site."""
     seen = 0
     for path, tree in trees():
-        if "sqlite" not in path.parts:
+        if not {"sqlite", "postgres"} & set(path.parts) or path.name in APART:
             continue
         inside = {id(arg) for node in ast.walk(tree) if called(node, "Write") for arg in getattr(node, "args", ())}
         for node in ast.walk(tree):
-            if text_of(node).startswith(WRITING) and isinstance(node, ast.Constant | ast.JoinedStr):
+            if not isinstance(node, ast.Constant | ast.JoinedStr) or text_of(node).endswith(NOTHING):
+                continue
+            if text_of(node).startswith(WRITING):
                 parents = {id(child) for part in ast.walk(tree) if id(part) in inside for child in ast.walk(part)}
                 assert id(node) in parents, f"{path}:{node.lineno} writes without a site"
                 seen += 1
@@ -72,6 +78,8 @@ def test_every_commit_has_a_site() -> None:
     """A function that commits passes sites."""
     seen = 0
     for path, tree in trees():
+        if path.name == "tables.py":
+            continue
         for function in ast.walk(tree):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue

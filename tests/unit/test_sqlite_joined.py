@@ -102,6 +102,19 @@ async def test_a_transaction_is_begun_if_none_is_open(store: SQLiteStore, connec
     assert await store.load(SCOPE, a_request(1).id) is None
 
 
+async def test_a_transaction_begun_without_the_lock_takes_it(
+    store: SQLiteStore, connection: aiosqlite.Connection
+) -> None:
+    """Joined before it has looked, a transaction has the write lock, so that no step of it can come too late."""
+    await connection.execute("BEGIN")  # as Django begins
+    async with store.using(connection) as joined:
+        with pytest.raises(StoreUnavailable):
+            await store.create(a_creation(a_request(9)))  # the lock is the application's
+        assert (await joined.create(a_creation(a_request(1)))).is_new
+    await connection.commit()
+    assert await store.load(SCOPE, a_request(1).id) == a_request(1)
+
+
 async def test_a_snapshot_that_is_too_old_is_a_retryable_error(
     store: SQLiteStore, connection: aiosqlite.Connection
 ) -> None:

@@ -83,7 +83,7 @@ EVERYTHING = """
 import asyncio, sys
 from leanflow._request import IdKind, State
 from leanflow.events import Page
-from leanflow.ports import Announcement
+from leanflow.ports import Announcement, Part, Sink
 from leanflow.testing.conformance._samples import *
 from leanflow_adapters.sqlite import SQLiteStore
 
@@ -123,6 +123,10 @@ async def life(store, name):
         renewal=an_entry(last.after, f"renew-{name}", tag="renewed")))
     await store.orphan(SCOPE, f"orphan-{name}", ())
     await store.remember(SCOPE, "name", str(name))
+    await store.register(SCOPE, [Sink(name="passing")])
+    await store.unregister(SCOPE, "passing")
+    for body in await store.bodies(SCOPE, Part.pages, limit=9):
+        await store.rewrite(SCOPE, [(body, b"page")])
     if name % 2:
         await store.erase(SCOPE, a_request(10 * name + 2).id, now=at(100))
         await store.prune(SCOPE, before=at(1.5))

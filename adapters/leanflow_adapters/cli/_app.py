@@ -16,14 +16,24 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "demo": ("_demo", "Play the whole loop on this machine: Lean, bank, user and backend."),
         "mockbank": ("_mockbank", "Serve the simulated Lean on a port."),
+        "simulate": ("_simulate", "Play seeded runs with everything that goes wrong."),
         "serve": ("_run", "Serve an engine's webhook endpoint and run its workers."),
         "worker": ("_run", "Run an engine's workers."),
         "list": ("_look", "List requests."),
         "show": ("_look", "Show one request and all that happened to it."),
+        "export": ("_look", "Print one request and its history as JSON."),
+        "counts": ("_look", "Count the requests in each state."),
         "check": ("_upkeep", "Check set-up, store, announcements and the way to Lean."),
+        "replay": ("_replay", "Run recorded histories against the machine of this version."),
         "reconcile": ("_upkeep", "Hear the webhooks that never came, from Lean's Events API."),
+        "purge": ("_forget", "Delete what ended long ago, or its results."),
+        "erase": ("_forget", "Delete everything of an entity or a customer."),
+        "reencrypt": ("_forget", "Encrypt what is stored with the newest key."),
         "migrate": ("_upkeep", "Make a store's tables, or bring them up to date."),
+        "copy": ("_copy", "Copy a store into another, as from SQLite to Postgres."),
         "diagram": ("_diagram", "Print the state machine as a Mermaid diagram."),
+        "schema": ("_messages", "Print the JSON Schema of a message."),
+        "asyncapi": ("_messages", "Print the AsyncAPI document of all messages."),
     }
 )
 """Each command's module, which has it under its own name, and its line in the help."""

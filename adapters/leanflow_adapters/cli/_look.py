@@ -1,4 +1,4 @@
-"""`leanflow list` and `leanflow show`: they read, and make nothing."""
+"""`leanflow list`, `show`, `export` and `counts`: they read, and make nothing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from leanflow import DataRequest, Resource, State
+from leanflow.testing._timeline import timeline
 from leanflow_adapters.cli._source import Source, observer, source_of, source_options
+from leanflow_adapters.cli._when import when
 
-__all__ = ["list_command", "show_command"]
+__all__ = ["counts_command", "export_command", "list_command", "show_command"]
 
 _WIDE = 240  # columns where nobody looks at a terminal: whole lines, that a pipe can search
 
@@ -29,6 +31,7 @@ _WIDE = 240  # columns where nobody looks at a terminal: whole lines, that a pip
 @click.option("--customer", "customer_id", metavar="ID")
 @click.option("--reference", metavar="TEXT", help="The application's own id.")
 @click.option("--failure", metavar="CODE", help="Failed with this code.")
+@click.option("--older-than", callback=when, metavar="WHEN", help="Made before this time, or 90d, 36h, 5m ago.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
 @click.option("--after", metavar="ID", help="Go on behind this request.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array.")
@@ -64,6 +67,7 @@ def list_command(
 @click.argument("arguments", metavar="[MODULE:ATTR] REQUEST_ID", nargs=-1, required=True)
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Record and history as JSON: no bank data, no secrets.")
+@click.option("--personal", is_flag=True, help="In JSON too: the reference, and what else may point to a person.")
 def show_command(
     *,
     arguments: tuple[str, ...],
@@ -72,19 +76,55 @@ def show_command(
     environment: str,
     region: str,
     as_json: bool,
+    personal: bool,
 ) -> None:
     """Show one request and all that happened to it."""
-    if len(arguments) > 2:
-        raise click.UsageError("Name one engine, as MODULE:ATTR or with --store URL, and one request.")
-    target = arguments[0] if len(arguments) == 2 else None
+    target, request_id = _one_request(arguments)
     source = source_of(target, store=store, app=app, environment=environment, region=region)
-    told = asyncio.run(_export(source, arguments[-1]))
+    told = asyncio.run(_export(source, request_id, personal=personal or not as_json))
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    console = _console()
-    console.print(_record(told["request"]))
-    console.print(_history(told["history"]))
+    _console().print(_record(told["request"]))
+    click.echo(timeline(told["request"], told["history"]))
+
+
+@click.command("export")
+@click.argument("arguments", metavar="[MODULE:ATTR] REQUEST_ID", nargs=-1, required=True)
+@source_options
+@click.option("--personal", is_flag=True, help="The reference too, and what else may point to a person.")
+def export_command(*, arguments: tuple[str, ...], personal: bool, **named: Any) -> None:
+    """Print one request and its history as JSON: no bank data, no secrets. `leanflow replay` reads it."""
+    target, request_id = _one_request(arguments)
+    told = asyncio.run(_export(source_of(target, **named), request_id, personal=personal))
+    click.echo(json.dumps(told, indent=2))
+
+
+@click.command("counts")
+@click.argument("target", metavar="[MODULE:ATTR]", required=False)
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="A JSON object.")
+def counts_command(*, target: str | None, as_json: bool, **named: Any) -> None:
+    """Count the requests in each state."""
+    counts = asyncio.run(_counts(source_of(target, **named)))
+    if as_json:
+        click.echo(json.dumps(counts))
+        return
+    table = _table("state", "requests")
+    for state, count in counts.items():
+        table.add_row(state, str(count))
+    _console().print(table)
+
+
+def _one_request(arguments: tuple[str, ...]) -> tuple[str | None, str]:
+    if len(arguments) > 2:
+        raise click.UsageError("Name one engine, as MODULE:ATTR or with --store URL, and one request.")
+    return arguments[0] if len(arguments) == 2 else None, arguments[-1]
+
+
+async def _counts(source: Source) -> dict[str, int]:
+    async with observer(source) as flows:
+        return {state.value: count for state, count in (await flows.counts()).items()}
 
 
 async def _found(source: Source, **wanted: Any) -> list[DataRequest]:
@@ -92,9 +132,9 @@ async def _found(source: Source, **wanted: Any) -> list[DataRequest]:
         return [request async for request in flows.find(**wanted)]
 
 
-async def _export(source: Source, request_id: str) -> dict[str, Any]:
+async def _export(source: Source, request_id: str, *, personal: bool) -> dict[str, Any]:
     async with observer(source) as flows:
-        return await flows.export(request_id)
+        return await flows.export(request_id, personal=personal)
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
@@ -149,19 +189,4 @@ def _record(told: dict[str, Any]) -> Table:
     for name, value in told.items():
         plain = value if isinstance(value, str) else json.dumps(value)
         table.add_row(name, plain)
-    return table
-
-
-def _history(rows: list[dict[str, Any]]) -> Table:
-    table = _table("version", "at", "event", "from", "to", "declined")
-    for row in rows:
-        declined = row["declined"] or ""
-        table.add_row(
-            str(row["version"]),
-            _time(row["at"]),
-            row["tag"],
-            row["from_state"] or "-",
-            "(stays)" if declined or row["from_state"] == row["to_state"] else row["to_state"],
-            declined,
-        )
     return table

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import click
 from aiohttp import web
 
 from leanflow import LeanFlow
+from leanflow_adapters._working import STOP_WITHIN, IdleError, staff, until_told, work
 from leanflow_adapters.cli._source import load_engine
 from leanflow_adapters.web.aiohttp import add_webhook
 
 __all__ = ["serve_command", "worker_command"]
 
 _LEVELS = ("debug", "info", "warning", "error")
-# Process managers send SIGKILL 10 s after SIGTERM. What is cut off is taken over later.
 _limit = click.option(
-    "--stop-within", default=9.0, show_default=True, type=click.FloatRange(0.1), help="Seconds from SIGTERM to the end."
+    "--stop-within",
+    default=STOP_WITHIN,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds from SIGTERM to the end.",
 )
+_workers = click.option("--workers", type=click.IntRange(1), help="How many, instead of the engine's own number.")
 _level = click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
 
 
@@ -32,24 +33,32 @@ _level = click.option("--log-level", type=click.Choice(_LEVELS), default="info",
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--path", default="/lean/webhooks", show_default=True, help="Where Lean's webhooks come in.")
+@_workers
 @_limit
 @_level
-def serve_command(*, target: str, host: str, port: int, path: str, stop_within: float, log_level: str) -> None:
+def serve_command(
+    *, target: str, host: str, port: int, path: str, workers: int | None, stop_within: float, log_level: str
+) -> None:
     """Serve an engine's webhook endpoint and run its workers. GET /health tells how it is."""
     if not path.startswith("/"):
         raise click.BadParameter("must begin with a slash", param_hint="--path")
     _log(log_level)
-    asyncio.run(_serve(load_engine(target), host, port, path, stop_within))
+    flows = load_engine(target)
+    staff(flows, workers)
+    asyncio.run(_serve(flows, host, port, path, stop_within))
 
 
 @click.command("worker")
 @click.argument("target", metavar="MODULE:ATTR")
+@_workers
 @_limit
 @_level
-def worker_command(*, target: str, stop_within: float, log_level: str) -> None:
+def worker_command(*, target: str, workers: int | None, stop_within: float, log_level: str) -> None:
     """Run an engine's workers: calls, probes, retries, expiries and announcements."""
     _log(log_level)
-    asyncio.run(_work(load_engine(target), stop_within))
+    flows = load_engine(target)
+    staff(flows, workers)
+    asyncio.run(_work(flows, stop_within))
 
 
 def _log(level: str) -> None:
@@ -62,7 +71,7 @@ async def _serve(flows: LeanFlow, host: str, port: int, path: str, stop_within: 
     app.router.add_get("/health", _health(flows))
     # 16 kB hold any webhook; aiohttp's own 64 would be what a flood of large bodies takes for each connection.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=16_384)
-    async with _until_told(stop_within) as stop, flows:
+    async with until_told(stop_within) as stop, flows:
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
@@ -75,12 +84,10 @@ async def _serve(flows: LeanFlow, host: str, port: int, path: str, stop_within: 
 
 
 async def _work(flows: LeanFlow, stop_within: float) -> None:
-    async with _until_told(stop_within) as stop, flows:
-        if not (await flows.health()).worker_alive:
-            raise click.ClickException("this engine has workers=0: nothing would be done")
-        click.echo(f"working for {flows!r}")
-        await stop.wait()
-    click.echo("stopped")
+    try:
+        await work(flows, stop_within, click.echo)
+    except IdleError:
+        raise click.ClickException("this engine has workers=0: nothing would be done; say --workers 1") from None
 
 
 def _health(flows: LeanFlow) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -96,25 +103,3 @@ def _health(flows: LeanFlow) -> Callable[[web.Request], Awaitable[web.StreamResp
         return web.json_response(told, status=200 if found.store_reachable else 503)
 
     return health
-
-
-@asynccontextmanager
-async def _until_told(stop_within: float) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that SIGTERM and Ctrl-C set; from then on the process has so long to end."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    # A handler's thread that hangs would hold the process for ever.
-    last = threading.Timer(stop_within, os._exit, (1,))
-    last.daemon = True
-
-    def told() -> None:
-        if not stop.is_set():
-            last.start()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

@@ -16,7 +16,7 @@ import click
 from leanflow import Answer, Call, LeanFlow
 from leanflow._request import Scope
 from leanflow.errors import CallFailed
-from leanflow.ports import Store, Transport
+from leanflow.ports import Body, Encrypting, Store, Transport
 from leanflow_adapters import open_store
 
 __all__ = ["Source", "load_engine", "observer", "source_of", "source_options"]
@@ -98,12 +98,39 @@ def source_of(
     return source
 
 
+class _Unread:
+    """A store of which nobody will read results or webhooks: it needs no keys, whatever it is encrypted with."""
+
+    newest = ""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def is_current(self, _: Body) -> bool:
+        """Say yes: nobody asks."""
+        return True
+
+    async def retire(self, _: Scope) -> None:
+        """Do nothing."""
+
+
 @asynccontextmanager
-async def observer(source: Source) -> AsyncIterator[LeanFlow]:
-    """Open an engine without workers and handlers on a source: it looks, and works on nothing."""
+async def observer(source: Source, *, bodies: bool = False) -> AsyncIterator[LeanFlow]:
+    """Open an engine without workers and handlers on a source: it looks, and works on nothing.
+
+    Args:
+        source: where.
+        bodies: whether results or webhooks are read: then the keys are needed of a store that is encrypted.
+    """
+    store: Any = source.store
+    if not bodies and not isinstance(store, Encrypting):
+        store = _Unread(store)
     transport: Transport = _NoTransport() if source.engine is None else source.engine.transport
     engine = LeanFlow(
-        store=source.store,
+        store=store,
         transport=transport,
         webhook_secrets=["takes in no webhook"],
         app=source.scope.app,
@@ -120,7 +147,7 @@ async def observer(source: Source) -> AsyncIterator[LeanFlow]:
 
 
 def load_engine(target: str) -> LeanFlow:
-    """Return the engine that MODULE:ATTR names, or that the function there returns.
+    """Return the engine that MODULE:ATTR names, or that the function there returns; of a blocking one, what it is of.
 
     Raises:
         UsageError: it is not of that form.
@@ -137,10 +164,9 @@ def load_engine(target: str) -> LeanFlow:
         if not hasattr(found, name):
             raise click.ClickException(f"{module_name} has no {attribute!r}")
         found = getattr(found, name)
-    if isinstance(found, LeanFlow):
-        return found
-    if callable(found):
+    if callable(found) and not isinstance(found, LeanFlow):
         found = _made(found, target)
+    found = getattr(found, "engine", found)  # of leanflow.blocking's
     if isinstance(found, LeanFlow):
         return found
     if hasattr(found, "close"):

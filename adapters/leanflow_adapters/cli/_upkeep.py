@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,28 +12,13 @@ import click
 
 from leanflow import LeanFlow, State, calls
 from leanflow.errors import CallFailed, LeanflowError
+from leanflow_adapters.cli._condition import Finding, condition, without_tables
 from leanflow_adapters.cli._source import Source, observer, source_of, source_options
+from leanflow_adapters.cli._when import when
 
 __all__ = ["check_command", "migrate_command", "reconcile_command"]
 
 _LATE = timedelta(minutes=2)  # a worker looks every second, and a call under way holds its request for 90 s
-_AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        what: which.
-        ok: whether it is as it should be.
-        words: what was found.
-    """
-
-    what: str
-    ok: bool
-    words: str
 
 
 # --- check -------------------------------------------------------------------------------------------------------
@@ -74,6 +58,7 @@ async def _check(source: Source, *, call_lean: bool) -> list[Finding]:
             found += await _work(flows)
             if call_lean:
                 found.append(await _lean(flows))
+        found += await condition(source.store, source.scope)
     except LeanflowError as error:
         return [Finding(what="store", ok=False, words=str(error))]
     return found
@@ -117,24 +102,9 @@ async def _lean(flows: LeanFlow) -> Finding:
 # --- reconcile ---------------------------------------------------------------------------------------------------
 
 
-def _since(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter("write a time, as 2026-01-31T08:00:00Z, or how long ago, as 90m, 6h or 3d") from None
-    if moment.tzinfo is None:
-        raise click.BadParameter("write the time zone too, as in 2026-01-31T08:00:00Z")
-    return moment
-
-
 @click.command("reconcile")
 @click.argument("target", metavar="MODULE:ATTR")
-@click.option("--since", callback=_since, metavar="WHEN", help="A time, or 90m, 6h, 3d ago; else since the last time.")
+@click.option("--since", callback=when, metavar="WHEN", help="A time, or 90m, 6h, 3d ago; else since the last time.")
 @click.option("--json", "as_json", is_flag=True, help='As {"news": 2}.')
 def reconcile_command(*, target: str, since: datetime | None, as_json: bool) -> None:
     """Hear the webhooks that never came, from Lean's Events API. What comes of them is done by the workers."""
@@ -157,17 +127,30 @@ async def _reconcile(source: Source, since: datetime | None) -> int:
 @click.command("migrate")
 @click.argument("target", metavar="[MODULE:ATTR]", required=False)
 @source_options
+@click.option("--sql", "as_sql", is_flag=True, help="Print the SQL instead, for migrations of your own (Postgres).")
 @click.option("--json", "as_json", is_flag=True, help='As {"store": "…"}.')
-def migrate_command(*, target: str | None, as_json: bool, **named: Any) -> None:
+def migrate_command(*, target: str | None, as_sql: bool, as_json: bool, **named: Any) -> None:
     """Make a store's tables, or bring them up to date. A store of a newer leanflow is left alone."""
     source = source_of(target, create=True, **named)
+    if as_sql:
+        if without_tables(source.store):
+            raise click.UsageError(f"{source.store!r} has no tables: there is no SQL to print")
+        if not hasattr(source.store, "migration_sql"):
+            raise click.UsageError(f"{source.store!r} migrates itself when it is opened: there is no SQL to print")
+        click.echo(source.store.migration_sql())
+        return
     asyncio.run(_migrate(source))
     if as_json:
         click.echo(json.dumps({"store": repr(source.store)}))
     else:
-        click.echo(f"{source.store!r}: its tables are up to date")
+        done = (
+            "its tables are up to date" if not without_tables(source.store) else "it has no tables: nothing to migrate"
+        )
+        click.echo(f"{source.store!r}: {done}")
 
 
 async def _migrate(source: Source) -> None:
+    if hasattr(source.store, "migrate"):
+        await source.store.migrate()
     await source.store.open()
     await source.store.aclose()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from signal import SIGKILL
 
 from leanflow import State
-from leanflow.mockbank import Disturbance, Fault
+from leanflow.mockbank import Disturbance, Fault, Progress
 from leanflow_adapters.demo._stage import BREATH, Stage
 from leanflow_adapters.demo._verdict import Case
 
@@ -67,7 +66,7 @@ async def pending(stage: Stage) -> None:
     """Ask for what takes Lean a moment: a webhook says when it is there."""
     await stage.scene("Lean needs a moment: PENDING")
     entity_id = stage.customer("Bilal")
-    stage.bank.fault(Fault.pending(after=timedelta(seconds=0.8), entity_id=entity_id))
+    stage.bank.fault(Fault.pending(Progress.after(0.8), entity_id=entity_id))
     case = await stage.ask(entity_id, "transactions", "pending", days=240)
     await stage.until(case, State.fetched)
 
@@ -153,7 +152,7 @@ async def killed(stage: Stage) -> None:
     stage.loses_session(waiting_id)
     waiting = await stage.ask(waiting_id, "identity", "killed: awaits its user")
     reconnect_id, _ = await stage.prompt(waiting)
-    stage.bank.fault(Fault.pending(after=timedelta(seconds=0.2), entity_id=fetching_id))
+    stage.bank.fault(Fault.pending(Progress.after(0.2), entity_id=fetching_id))
     stage.bank.fault(Fault.slow(6, on="results", entity_id=fetching_id))
     # Lean's answer is on its way when the power goes: that page is asked for a second time.
     fetching = await stage.ask(fetching_id, "transactions", "killed: being fetched", lost_pages=1)

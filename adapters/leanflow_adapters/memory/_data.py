@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -13,20 +14,24 @@ from leanflow.events import Page
 from leanflow.ports import (
     WAKE,
     Announcement,
+    Body,
     Committed,
     Created,
     Creation,
+    Erased,
     HistoryEntry,
     InboxEntry,
     OutboxRow,
     Outcome,
     ParkedEvent,
+    Part,
     Sink,
     Step,
     WakeRow,
 )
+from leanflow_adapters.memory._index import Index
 
-__all__ = ["Data", "OutboxSlot", "RequestSlot", "Seen"]
+__all__ = ["Data", "OutboxSlot", "RequestSlot"]
 
 
 @attrs.define(kw_only=True)
@@ -52,14 +57,6 @@ class RequestSlot:
     def end_lease(self) -> None:
         """Let the lease go."""
         self.owner = self.lease_until = None
-
-
-@attrs.frozen(kw_only=True)
-class Seen:
-    """An inbox key that was seen."""
-
-    at: datetime
-    raw: bytes | None = attrs.field(default=None, repr=False)
 
 
 @attrs.define(kw_only=True)
@@ -100,8 +97,9 @@ class Data:
     """The tables. Dicts keep the order of insertion, which stands for the order of commits."""
 
     requests: dict[str, RequestSlot] = attrs.field(factory=dict)
+    indexes: dict[Scope, Index] = attrs.field(factory=dict)
     history: dict[str, list[HistoryEntry]] = attrs.field(factory=dict)
-    inbox: dict[tuple[Scope, str], Seen] = attrs.field(factory=dict)
+    inbox: dict[tuple[Scope, str], datetime] = attrs.field(factory=dict)
     parked: dict[tuple[Scope, str], ParkedEvent] = attrs.field(factory=dict)
     ids: dict[tuple[Scope, IdKind, str], dict[str, None]] = attrs.field(factory=dict)
     keys: dict[tuple[Scope, str], str] = attrs.field(factory=dict)
@@ -110,6 +108,7 @@ class Data:
     outbox: dict[tuple[Scope, str, str], OutboxSlot] = attrs.field(factory=dict)
     tombstones: dict[tuple[Scope, str], datetime] = attrs.field(factory=dict)
     notes: dict[tuple[Scope, str], str] = attrs.field(factory=dict)
+    tallies: Counter[tuple[Scope, str]] = attrs.field(factory=Counter)
     made: int = 0
 
     def slot(self, scope: Scope, request_id: str) -> RequestSlot | None:
@@ -118,8 +117,20 @@ class Data:
         return slot if slot is not None and slot.request.scope == scope else None
 
     def slots(self, scope: Scope) -> Iterator[RequestSlot]:
-        """Yield the requests of this scope."""
-        return (slot for slot in self.requests.values() if slot.request.scope == scope)
+        """Yield the requests of this scope, in the order of their ids."""
+        return (self.requests[request_id] for request_id in self.index(scope).ids(after=None, entity_id=None))
+
+    def index(self, scope: Scope) -> Index:
+        """Return where to look for the requests of this scope."""
+        index = self.indexes.get(scope)
+        if index is None:
+            index = self.indexes[scope] = Index()
+        return index
+
+    def change(self, slot: RequestSlot, request: DataRequest) -> None:
+        """Put another record in the place of a request's."""
+        self.index(request.scope).change(slot.request, request)
+        slot.request = request
 
     # creation
 
@@ -138,11 +149,10 @@ class Data:
         request = creation.request
         scope = request.scope
         before = self.slot(scope, creation.renews) if creation.renews is not None else None
-        for slot in self.slots(scope):
-            live = not slot.request.state.is_end
-            if live and request.fingerprint and slot.request.fingerprint == request.fingerprint:
-                self._link(before, slot.request.id, creation.renewal)
-                return Created(request=slot.request, is_new=False)
+        twin = self.index(scope).twin(request.fingerprint)
+        if twin is not None:
+            self._link(before, twin, creation.renewal)
+            return Created(request=self.requests[twin].request, is_new=False)
         if before is not None and before.request.successor_id is not None:
             after = self.slot(scope, before.request.successor_id)
             if after is not None:
@@ -159,6 +169,7 @@ class Data:
             lease_until=creation.lease_until if creation.owner is not None else None,
             ended_at=request.updated_at if request.state.is_end else None,
         )
+        self.index(request.scope).add(request)
         self.history.setdefault(request.id, []).append(creation.history)
         self.announce(request.scope, creation.announcements, (), at=request.created_at, about=request.id)
 
@@ -171,7 +182,7 @@ class Data:
             return
         version = slot.request.version + 1
         at = renewal.at if renewal is not None else slot.request.updated_at
-        slot.request = attrs.evolve(slot.request, successor_id=successor_id, version=version, updated_at=at)
+        self.change(slot, attrs.evolve(slot.request, successor_id=successor_id, version=version, updated_at=at))
         if renewal is not None:
             event = {**renewal.event, "successor_id": successor_id}
             self.history[slot.request.id].append(attrs.evolve(renewal, version=version, event=event))
@@ -211,8 +222,7 @@ class Data:
         known = self.parked.get(place)
         if entry.parking is None:
             self.parked.pop(place, None)
-            told = any(announcement.kind == "webhook" for announcement in step.announcements)
-            self.inbox[place] = Seen(at=entry.at, raw=entry.raw if told else None)
+            self.inbox[place] = entry.at
             return
         self.parked[place] = ParkedEvent(
             key=entry.key,
@@ -226,7 +236,7 @@ class Data:
     def _apply(self, step: Step, slot: RequestSlot) -> None:
         request_id = slot.request.id
         if step.after is not None:
-            slot.request = attrs.evolve(step.after, call_no=slot.request.call_no)
+            self.change(slot, step.after.moved({"call_no": slot.request.call_no}))
             if slot.ended_at is None and step.after.state.is_end:
                 slot.ended_at = step.after.updated_at
         if step.release is not None and slot.owner == step.release:
@@ -274,32 +284,90 @@ class Data:
 
     def is_buried(self, scope: Scope, kind: str, value: str) -> bool:
         """Return whether a tombstone covers this id."""
-        return (scope, _digest(kind, value)) in self.tombstones
+        return self.buried_at(scope, kind, value) is not None
 
-    def bury(self, slot: RequestSlot, *, now: datetime, announcements: bool) -> None:
+    def buried_at(self, scope: Scope, kind: str, value: str) -> datetime | None:
+        """Return from when the tombstone is that covers this id."""
+        return self.tombstones.get((scope, _digest(kind, value)))
+
+    def bury(self, scope: Scope, kind: str, value: str, *, now: datetime) -> None:
+        """Leave a tombstone for an id."""
+        self.tombstones[scope, _digest(kind, value)] = now
+
+    def bury_request(self, slot: RequestSlot, *, now: datetime, announcements: bool) -> Erased:
         """Delete everything of one request and leave tombstones for the ids that named it."""
         request_id, scope = slot.request.id, slot.request.scope
         names = [place for place, owners in self.ids.items() if place[0] == scope and request_id in owners]
-        self.tombstones[scope, _digest("request", request_id)] = now
+        self.bury(scope, "request", request_id, now=now)
         for place in names:
-            self.tombstones[scope, _digest(place[1], place[2])] = now
+            self.bury(scope, place[1], place[2], now=now)
             del self.ids[place][request_id]
             if not self.ids[place]:
                 del self.ids[place]
-        for entry in self.history.pop(request_id, ()):
-            self.inbox.pop((scope, entry.key), None)
+        history = self.history.pop(request_id, [])
+        seen = [self.inbox.pop((scope, entry.key), None) for entry in history]
         mine = {(kind, value) for _, kind, value in names}
-        for spot, event in list(self.parked.items()):
-            where = event.parking
-            if spot[0] == scope and (where.request_id == request_id or (where.kind, where.value) in mine):
-                del self.parked[spot]
-        if announcements:
-            for key in [k for k, row in self.outbox.items() if row.scope == scope and row.about == request_id]:
-                del self.outbox[key]
+        parked = [
+            spot
+            for spot, event in self.parked.items()
+            if spot[0] == scope
+            and (event.parking.request_id == request_id or (event.parking.kind, event.parking.value) in mine)
+        ]
+        for spot in parked:
+            del self.parked[spot]
+        told = [k for k, row in self.outbox.items() if announcements and row.scope == scope and row.about == request_id]
+        kinds = [self.outbox.pop(key).kind for key in told]
         for named in [named for named, owner in self.keys.items() if owner == request_id]:
             del self.keys[named]
-        self.pages.pop(request_id, None)
+        pages = self.pages.pop(request_id, {})
+        self.index(scope).remove(slot.request)
         del self.requests[request_id]
+        return Erased(
+            requests=1,
+            history=len(history),
+            pages=len(pages),
+            inbox=sum(at is not None for at in seen),
+            parked=len(parked),
+            announcements=len(kinds) - kinds.count("webhook"),
+            webhooks=kinds.count("webhook"),
+        )
+
+    # bodies
+
+    def bodies(self, scope: Scope, part: Part) -> Iterator[Body]:
+        """Yield the bodies of one part."""
+        match part:
+            case Part.pages:
+                for slot in self.slots(scope):
+                    for page in self.pages.get(slot.request.id, {}).values():
+                        yield _body(part, (slot.request.id, f"{page.number:06d}"), "page", page.raw)
+            case Part.parked:
+                for (at, key), event in self.parked.items():
+                    if at == scope:
+                        yield _body(part, (key, ""), event.tag, event.raw)
+            case Part.announcements:
+                for (at, key, sink), row in self.outbox.items():
+                    if at == scope:
+                        yield _body(part, (key, sink), row.kind, row.payload.encode())
+
+    def rewrite(self, scope: Scope, body: Body, content: bytes) -> bool:
+        """Replace a body if it is still what it was; return whether it was."""
+        first, second = body.place
+        if not any(now.place == body.place and now.stored == body.stored for now in self.bodies(scope, body.part)):
+            return False
+        match body.part:
+            case Part.pages:
+                pages = self.pages[first]
+                pages[int(second)] = attrs.evolve(pages[int(second)], raw=content)
+            case Part.parked:
+                self.parked[scope, first] = attrs.evolve(self.parked[scope, first], raw=content)
+            case Part.announcements:
+                self.outbox[scope, first, second].payload = content.decode()
+        return True
+
+
+def _body(part: Part, place: tuple[str, str], tag: str, content: bytes) -> Body:
+    return Body(part=part, place=place, tag=tag, content=content, stored=content)
 
 
 def _digest(kind: str, value: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 from typing import Any
 
 import attrs
@@ -16,19 +16,22 @@ from leanflow.events import Page
 from leanflow.ports import (
     WAKE,
     Announcement,
+    Body,
     Claimed,
     Committed,
     Created,
     Creation,
+    Erased,
     HistoryEntry,
     OutboxRow,
     ParkedEvent,
+    Part,
     Query,
     Sink,
     Step,
     Store,
 )
-from leanflow_adapters.memory._data import Data, OutboxSlot, RequestSlot, Seen
+from leanflow_adapters.memory._data import Data, OutboxSlot, RequestSlot
 
 __all__ = ["MemoryStore"]
 
@@ -100,14 +103,16 @@ class MemoryStore:
         """Return the ids of the requests that this id names or named."""
         return sorted(self._open_data().ids.get((scope, kind, value), ()))
 
-    async def buried(self, scope: Scope, kind: IdKind, value: str) -> bool:
-        """Return whether the id named a request that was purged or erased."""
-        return self._open_data().is_buried(scope, kind, value)
+    async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:
+        """Return when what the id names was purged or erased, or None."""
+        return self._open_data().buried_at(scope, kind, value)
 
     async def find(self, scope: Scope, query: Query) -> Sequence[DataRequest]:
         """Return what the query asks for, in the order of ids."""
-        found = (slot.request for slot in self._open_data().slots(scope))
-        return sorted((r for r in found if _matches(r, query)), key=lambda r: r.id)[: query.limit]
+        data = self._open_data()
+        ids = data.index(scope).ids(after=query.after, entity_id=query.entity_id)
+        found = (data.requests[request_id].request for request_id in ids)
+        return list(islice((request for request in found if _matches(request, query)), query.limit))
 
     async def history(self, scope: Scope, request_id: str) -> Sequence[HistoryEntry]:
         """Return a request's history, oldest first."""
@@ -131,19 +136,20 @@ class MemoryStore:
         data = self._open_data()
         if request_id is not None:
             named = data.slot(scope, request_id)
-            wanted = [named] if named is not None else []
+            wanted = iter([named] if named is not None else [])
         else:
-            due = [(s.request.due_at, s.request.id, s) for s in data.slots(scope) if s.request.due_at is not None]
-            wanted = [slot for at, _, slot in sorted(due, key=lambda item: item[:2]) if at <= now]
-        free = [slot for slot in wanted if slot.is_free(now)][:limit]
-        return [_claim(slot, owner, now, lease) for slot in free]
+            due = takewhile(lambda one: one[0] <= now, data.index(scope).due())
+            wanted = (data.requests[name] for _, name in due)
+        free = list(islice((slot for slot in wanted if slot.is_free(now)), limit))
+        return [_claim(data, slot, owner, now, lease) for slot in free]
 
     async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
-        """Prolong a lease; False if it is no longer this owner's."""
+        """Prolong a lease, never shorten it; False if it is no longer this owner's."""
         slot = self._open_data().slot(scope, request_id)
         if slot is None or slot.owner != owner:
             return False
-        slot.lease_until = now + timedelta(seconds=lease)
+        until = now + timedelta(seconds=lease)
+        slot.lease_until = until if slot.lease_until is None else max(until, slot.lease_until)
         return True
 
     async def release(self, scope: Scope, request_id: str, *, owner: str) -> None:
@@ -155,10 +161,19 @@ class MemoryStore:
     async def next_due(self, scope: Scope) -> datetime | None:
         """Return when the next thing can be claimed or offered."""
         data = self._open_data()
-        times = [slot.claimable_at() for slot in data.slots(scope)]
+        times = [self._next_claimable(data, scope)]
         times += [_offered_at(event) for place, event in data.parked.items() if place[0] == scope]
         times += [row.due_at for row in self._heads(scope)]
         return min((at for at in times if at is not None), default=None)
+
+    def _next_claimable(self, data: Data, scope: Scope) -> datetime | None:
+        first: datetime | None = None
+        for due_at, request_id in data.index(scope).due():
+            if first is not None and due_at >= first:
+                break
+            at = data.requests[request_id].claimable_at()
+            first = at if first is None or at is None else min(first, at)
+        return first
 
     # parked events
 
@@ -188,7 +203,7 @@ class MemoryStore:
         event = data.parked.pop((scope, key), None)
         if event is None:
             return False
-        data.inbox[scope, key] = Seen(at=event.at, raw=event.raw if announcements else None)
+        data.inbox[scope, key] = event.at
         data.announce(scope, announcements, (), at=event.at, about=event.parking.request_id)
         return True
 
@@ -201,6 +216,15 @@ class MemoryStore:
     async def register(self, scope: Scope, sinks: Sequence[Sink]) -> None:
         """Store the sinks that a deployment serves."""
         self._open_data().sinks.setdefault(scope, {}).update({sink.name: sink for sink in sinks})
+
+    async def unregister(self, scope: Scope, sink: str) -> int | None:
+        """Forget a sink and its undelivered rows; return how many, or None if nothing was known of it."""
+        data = self._open_data()
+        known = data.sinks.get(scope, {}).pop(sink, None)
+        gone = [place for place, row in data.outbox.items() if row.scope == scope and row.sink == sink]
+        for place in gone:
+            del data.outbox[place]
+        return len(gone) if known is not None or gone else None
 
     async def claim_outbox(
         self, scope: Scope, *, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
@@ -241,15 +265,6 @@ class MemoryStore:
         rows = [row for row in self._rows(scope) if set_aside is None or row.set_aside is set_aside]
         return [row.row(skipped=self._is_skipped(row)) for row in rows[:limit]]
 
-    async def raw_event(self, scope: Scope, key: str) -> bytes | None:
-        """Return the raw bytes kept with an inbox row, if any."""
-        data = self._open_data()
-        parked = data.parked.get((scope, key))
-        if parked is not None:
-            return parked.raw
-        seen = data.inbox.get((scope, key))
-        return None if seen is None else seen.raw
-
     async def confirm(self, scope: Scope, key: str, sink: str) -> bool:
         """Remove one outbox row; True if it was there."""
         return self._open_data().outbox.pop((scope, key, sink), None) is not None
@@ -281,7 +296,7 @@ class MemoryStore:
 
     async def counts(self, scope: Scope) -> Mapping[str, int]:
         """Return how many requests are in each state."""
-        return Counter(slot.request.state.value for slot in self._open_data().slots(scope))
+        return {state.value: number for state, number in self._open_data().index(scope).states.items() if number}
 
     async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
         """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one is due."""
@@ -300,6 +315,12 @@ class MemoryStore:
             notes[scope, name] = value
         return notes.get((scope, name))
 
+    async def tally(self, scope: Scope, name: str, *, add: int = 0) -> int:
+        """Add to a number kept under a name, at first 0, and return it."""
+        tallies = self._open_data().tallies
+        tallies[scope, name] += add
+        return tallies[scope, name]
+
     async def purge(
         self, scope: Scope, *, older_than: datetime, states: frozenset[State] | None, now: datetime, limit: int
     ) -> int:
@@ -309,13 +330,13 @@ class MemoryStore:
         old = [s for at, s in sorted(ended, key=lambda item: item[0]) if at < older_than]
         chosen = [slot for slot in old if states is None or slot.request.state in states][:limit]
         for slot in chosen:
-            data.bury(slot, now=now, announcements=False)
+            data.bury_request(slot, now=now, announcements=False)
         return len(chosen)
 
     async def prune(self, scope: Scope, *, before: datetime) -> int:
         """Delete seen inbox rows and tombstones older than `before`; return how many."""
         data = self._open_data()
-        old = [place for place, seen in data.inbox.items() if place[0] == scope and seen.at < before]
+        old = [place for place, seen in data.inbox.items() if place[0] == scope and seen < before]
         for place in old:
             del data.inbox[place]
         stones = [place for place, at in data.tombstones.items() if place[0] == scope and at < before]
@@ -323,14 +344,39 @@ class MemoryStore:
             del data.tombstones[stone]
         return len(old) + len(stones)
 
-    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> bool:
-        """Delete everything of one request, leaving a tombstone; False if there is none."""
+    async def purge_pages(
+        self, scope: Scope, *, older_than: datetime, after: str | None = None, limit: int
+    ) -> Sequence[str]:
+        """Delete the pages of at most `limit` requests that ended before `older_than`; return the ids."""
+        data = self._open_data()
+        ended = [s for s in data.slots(scope) if s.ended_at is not None and s.ended_at < older_than]
+        ids = sorted(s.request.id for s in ended if data.pages.get(s.request.id))
+        chosen = [request_id for request_id in ids if after is None or request_id > after][:limit]
+        for request_id in chosen:
+            del data.pages[request_id]
+        return chosen
+
+    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> Erased | None:
+        """Delete everything of one request, leaving a tombstone; None if there is none."""
         data = self._open_data()
         slot = data.slot(scope, request_id)
-        if slot is None:
-            return False
-        data.bury(slot, now=now, announcements=True)
-        return True
+        return None if slot is None else data.bury_request(slot, now=now, announcements=True)
+
+    async def bury(self, scope: Scope, kind: str, value: str, *, now: datetime) -> None:
+        """Leave a tombstone for an id."""
+        self._open_data().bury(scope, kind, value, now=now)
+
+    async def bodies(
+        self, scope: Scope, part: Part, *, after: tuple[str, str] | None = None, limit: int
+    ) -> Sequence[Body]:
+        """Return bodies in the order of their places, those behind `after`."""
+        found = sorted(self._open_data().bodies(scope, part), key=lambda body: body.place)
+        return [body for body in found if after is None or body.place > after][:limit]
+
+    async def rewrite(self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]) -> int:
+        """Replace each body by the bytes beside it where the stored ones still lie there; return how many."""
+        data = self._open_data()
+        return sum(data.rewrite(scope, body, content) for body, content in bodies)
 
     def using(self, connection: Any) -> AbstractAsyncContextManager[Store]:
         """Refuse: memory has no transaction that an application could hold.
@@ -341,9 +387,9 @@ class MemoryStore:
         raise InvalidRequest("connection", f"a memory store joins no transaction (got {type(connection).__name__})")
 
 
-def _claim(slot: RequestSlot, owner: str, now: datetime, lease: float) -> Claimed:
+def _claim(data: Data, slot: RequestSlot, owner: str, now: datetime, lease: float) -> Claimed:
     taken_over = slot.owner is not None
-    slot.request = attrs.evolve(slot.request, call_no=slot.request.call_no + 1)
+    data.change(slot, slot.request.moved({"call_no": slot.request.call_no + 1}))
     slot.owner, slot.lease_until = owner, now + timedelta(seconds=lease)
     return Claimed(request=slot.request, now=now, lease_until=slot.lease_until, taken_over=taken_over)
 

@@ -1,28 +1,30 @@
-"""Mockbank on a port: the API and the token endpoint over HTTP, webhooks delivered on its own clock."""
+"""Mockbank on a port: the API, the token endpoint and the control commands over HTTP; `_sender` sends its webhooks."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-import aiohttp
 from aiohttp import web
 
 from leanflow._call import Answer, Call
 from leanflow.errors import InvalidRequest, NotStarted
-from leanflow.mockbank import COMMANDS, Delivery, Exchange, LinkOutcome, Mockbank, control
+from leanflow.mockbank import COMMANDS, Exchange, LinkOutcome, Mockbank, control
 from leanflow.ports import Clock
 
-from ._clocks import Advancing, ScaledClock
+from ._clocks import ScaledClock
+from ._guard import guarded
+from ._inspector import add_inspector
+from ._pages import add_link_pages
+from ._sender import Sender
 
 __all__ = ["MockbankServer", "serve"]
 
-_ANSWER_IN = 10.0  # real seconds a receiver has (Lean docs, Webhooks); on a faster clock too, or none would make it
+_UNREADABLE = b"\xff"
+
 _SHELL_COMMANDS = ("advance", "settle")
 
 
@@ -37,7 +39,8 @@ def serve(
 ) -> MockbankServer:
     """Return a server that listens while it is entered, with ``async with``.
 
-    Whoever reaches it can control it (``POST /_mockbank/<command>``): keep it on loopback.
+    Whoever reaches it can control it (``POST /_mockbank/<command>``, and the page at ``/``), pages elsewhere in a
+    browser excepted: keep it on loopback.
 
     Args:
         bank: the simulated Lean; None: a fresh one.
@@ -57,25 +60,24 @@ def serve(
     return MockbankServer(served, running, host, port)
 
 
-class MockbankServer:
+class MockbankServer(Mockbank):
     """A Mockbank that listens. Made by `serve`.
 
+    It has all that a `Mockbank` has, on its own clock, and sends at once what becomes due by it.
+
     Attributes:
-        bank: the simulated Lean. After changing it directly, call `wake`: what became due is then sent at once.
+        bank: the simulated Lean that it was made of; the two are one.
         clock: what it runs on.
     """
 
     def __init__(self, bank: Mockbank, clock: Clock, host: str, port: int) -> None:
+        vars(self).update(vars(bank))  # one world, two ways in
         self.bank = bank
         self.clock = clock
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._loop_task: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
-        self._lanes: dict[str, deque[Delivery]] = {}
-        self._senders: set[asyncio.Task[None]] = set()
+        self._sender = Sender(bank, clock)
 
     @property
     def base_url(self) -> str:
@@ -94,20 +96,13 @@ class MockbankServer:
         """Where the token endpoint's host is: the same."""
         return self.base_url
 
-    @property
-    def webhook_url(self) -> str:
-        """Where webhooks go; empty: nowhere yet, and they wait."""
-        return self.bank.webhook_url
-
-    @webhook_url.setter
-    def webhook_url(self, url: str) -> None:
-        self.bank.webhook_url = url
-        self.wake()
-
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_route("*", "/_mockbank/{command}", self._control)
-        app.router.add_route("*", "/{path:.*}", self._api)
+        add_inspector(app, self.bank, self.clock, self._host)
+        app.router.add_get("/_mockbank/openapi.json", guarded(self._description, self._host))
+        app.router.add_route("*", "/_mockbank/{command}", guarded(self._control, self._host))
+        add_link_pages(app, self.bank.settings.region)
+        app.router.add_route("*", r"/{path:[\s\S]*}", self._api)  # a quoted line feed, too
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -116,34 +111,27 @@ class MockbankServer:
             await runner.cleanup()
             raise
         self._runner = runner
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_IN))
-        self._loop_task = asyncio.create_task(self._send_when_due())
+        self.follow(self.clock.now, self.wake)
+        await self._sender.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = [task for task in (self._loop_task, *self._senders) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._sender.__aexit__(kind, error, trace)
         if self._runner is not None:
             await self._runner.cleanup()
-        self._runner = self._session = self._loop_task = None
+        self._runner = None
 
     # the world around it
 
     def user_types(self, reconnect_id: str, otp: str) -> LinkOutcome:
         """Let the user type an OTP in the Link SDK; what it causes is sent at once."""
-        outcome = self.bank.submit_otp(reconnect_id, otp, self.clock.now())
-        self.wake()
-        return outcome
+        return self.submit_otp(reconnect_id, otp)
 
     def wake(self) -> None:
         """Look again what is due."""
-        self._woken.set()
+        self._sender.wake()
 
     async def advance(self, delta: timedelta) -> None:
         """Move the clock, stopping at each moment at which something is due, and wait for its deliveries.
@@ -151,111 +139,24 @@ class MockbankServer:
         Raises:
             InvalidRequest: the clock cannot be moved.
         """
-        if not isinstance(self.clock, Advancing):
-            raise InvalidRequest("clock", "this server's clock cannot be advanced")
-        end = self.clock.now() + delta
-        await self.settle()
-        while (
-            (due := self.bank.next_due()) is not None and due <= end and (ahead := due - self.clock.now()) > timedelta()
-        ):
-            self.clock.advance(ahead)
-            await self.settle()
-        if (rest := end - self.clock.now()) > timedelta():
-            self.clock.advance(rest)
-        await self.settle()
+        await self._sender.advance(delta)
 
     async def settle(self) -> None:
         """Send what is due and wait until it has been answered, and what that made due."""
-        while self._send_due() or self._senders:
-            await asyncio.wait(self._senders)
-        self.wake()
-
-    # webhooks
-
-    async def _send_when_due(self) -> None:
-        while True:
-            self._woken.clear()
-            self._send_due()
-            due = self.bank.next_due() if self.bank.webhook_url else None
-            await self._until(due)
-
-    async def _until(self, due: datetime | None) -> None:
-        """Return when it is time, or when woken."""
-        if due is None:
-            await self._woken.wait()
-            return
-        waits = {
-            asyncio.create_task(self._woken.wait()),
-            asyncio.create_task(self._sleep((due - self.clock.now()).total_seconds())),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _sleep(self, seconds: float) -> None:
-        await self.clock.sleep(seconds)
-
-    def _send_due(self) -> bool:
-        """Begin to send what is due; return whether there was something. One lane sends one after the other."""
-        now = self.clock.now()
-        self.bank.pass_time(now)
-        if not self.bank.webhook_url:
-            return False
-        due = self.bank.deliveries_due(now)
-        for delivery in due:
-            lane = self._lanes.get(delivery.lane)
-            if lane is not None:
-                lane.append(delivery)
-                continue
-            self._lanes[delivery.lane] = deque([delivery])
-            task = asyncio.create_task(self._drain(delivery.lane))
-            self._senders.add(task)
-            task.add_done_callback(self._senders.discard)
-        return bool(due)
-
-    async def _drain(self, name: str) -> None:
-        lane = self._lanes[name]
-        try:
-            while lane:
-                await self._post(lane.popleft())
-        finally:
-            del self._lanes[name]
-            self.wake()  # an attempt that failed is due again later
-
-    async def _post(self, delivery: Delivery) -> None:
-        """Send one attempt. A receiver that is late, gone or speaks no HTTP has not answered."""
-        if self._session is None:
-            return
-        status: int | None = None
-        try:
-            async with self._session.post(
-                delivery.url, data=delivery.body, headers=delivery.headers, allow_redirects=False
-            ) as response:
-                await response.read()
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            status = None
-        finally:
-            self.bank.delivered(delivery.id, status, self.clock.now())
+        await self._sender.settle()
 
     # HTTP
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
         call = Call(
             method=request.method,
             path=request.rel_url.raw_path,
             query=dict(request.query),
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=body or None,
+            body=await _body(request),
         )
         exchange = self.bank.handle(call, self.clock.now())
-        if self.bank.webhook_url:
-            for delivery in self.bank.deliveries_due(self.clock.now(), early=True):
-                await self._post(delivery)
+        await self._sender.send_early()
         if exchange.delay > 0:
             await self.clock.sleep(exchange.delay)
         self.wake()
@@ -278,6 +179,9 @@ class MockbankServer:
         await response.prepare(request)
         await response.write(answer.body[:length])
         return response
+
+    async def _description(self, _: web.Request) -> web.Response:
+        return web.json_response(self.bank.openapi())
 
     async def _control(self, request: web.Request) -> web.Response:
         command = request.match_info["command"]
@@ -304,3 +208,11 @@ class MockbankServer:
             await self.advance(timedelta(seconds=seconds))
             return {"now": self.clock.now().isoformat()}
         return control(self.bank, command, args, self.clock.now())
+
+
+async def _body(request: web.Request) -> bytes | None:
+    """Return the body; of one that is too long or wrongly encoded, what is refused as no JSON and no form either."""
+    try:
+        return await request.read() or None
+    except (web.HTTPRequestEntityTooLarge, web.RequestPayloadError):
+        return _UNREADABLE

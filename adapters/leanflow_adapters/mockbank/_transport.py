@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -32,14 +34,18 @@ async def deliver(bank: Mockbank, receive: Receiver, now: datetime) -> int:
     Raises:
         Exception: what `receive` raised; the attempt counts as unanswered.
     """
+    return await _deliver(bank, receive, lambda: now)
+
+
+async def _deliver(bank: Mockbank, receive: Receiver, now: Callable[[], datetime]) -> int:
     count = 0
-    while due := bank.deliveries_due(now):
+    while due := bank.deliveries_due(now()):
         for number, delivery in enumerate(due):
             try:
-                await _attempt(bank, receive, delivery, lambda: now)
+                await _attempt(bank, receive, delivery, now)
             except BaseException:
                 for rest in due[number + 1 :]:
-                    bank.delivered(rest.id, None, now)
+                    bank.delivered(rest.id, None, now())
                 raise
             count += 1
     return count
@@ -54,7 +60,7 @@ async def _attempt(bank: Mockbank, receive: Receiver, delivery: Delivery, now: C
         bank.delivered(delivery.id, status, now())
 
 
-@attrs.define
+@attrs.frozen
 class _Token:
     text: str
     ends: datetime
@@ -63,7 +69,8 @@ class _Token:
 class MockbankTransport:
     """The `Transport` port on a Mockbank in the same process. Also a traveller for `leanflow.testing.travel`.
 
-    A delay that a fault asks for is slept on `clock`: on a clock moved by hand, somebody must move it meanwhile.
+    A call that is slow sleeps on `clock`: on a clock moved by hand, somebody must move it meanwhile. `next_due` tells
+    how far, and `travel` does it. A webhook's receiver has 10 s on the same clock.
 
     Args:
         bank: the simulated Lean.
@@ -71,6 +78,7 @@ class MockbankTransport:
         auth: ``bearer`` (OAuth client credentials) or ``app_token`` (``lean-app-token``, as v1).
         receive: where its webhooks go; `tick` sends what is due.
         api_delay: seconds that each call takes.
+        timeout: seconds after which a call is given up.
 
     Raises:
         InvalidRequest: `auth` is neither.
@@ -84,6 +92,7 @@ class MockbankTransport:
         auth: str = "bearer",
         receive: Receiver | None = None,
         api_delay: float = 0.0,
+        timeout: float = 60.0,
     ) -> None:
         if auth not in ("bearer", "app_token"):
             raise InvalidRequest("auth", f"is {auth!r}; must be bearer or app_token")
@@ -92,7 +101,11 @@ class MockbankTransport:
         self._clock = clock
         self._auth = auth
         self._api_delay = api_delay
+        self._timeout = timeout
+        self._wakes: list[datetime] = []  # when the calls that sleep will wake
+        self._slept = asyncio.Event()
         self._tokens: dict[str, _Token] = {}
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one asks, the others wait
 
     def __repr__(self) -> str:
         return f"MockbankTransport({self.bank!r}, auth={self._auth!r})"
@@ -101,15 +114,19 @@ class MockbankTransport:
         """Send one call and return what came back.
 
         Raises:
-            CallFailed: a fault cut the connection; `maybe_sent` is True, as a client cannot tell.
+            CallFailed: a fault cut the connection, or it took too long. A client cannot tell: `maybe_sent` is True, but
+                for a token that was not to be had.
         """
         if self._auth == "app_token":
             return await self._exchange(call, {"lean-app-token": self.bank.app})
-        answer = await self._exchange(call, {"authorization": f"Bearer {await self._token('api', timedelta())}"})
-        if answer.status == 401:
-            self._tokens.pop("api", None)
-            answer = await self._exchange(call, {"authorization": f"Bearer {await self._token('api', timedelta())}"})
-        return answer
+        token = await self._token("api", timedelta())
+        answer = await self._exchange(call, {"authorization": f"Bearer {token.text}"})
+        if answer.status != 401:
+            return answer
+        if self._tokens.get("api") is token:  # else another call that was refused has a fresh one already
+            del self._tokens["api"]
+        token = await self._token("api", timedelta())
+        return await self._exchange(call, {"authorization": f"Bearer {token.text}"})
 
     async def token(self, customer_id: str) -> str | None:
         """Return a customer-scoped token with more than 10 minutes left, or None under ``lean-app-token``.
@@ -119,7 +136,7 @@ class MockbankTransport:
         """
         if self._auth == "app_token":
             return None
-        return await self._token(f"customer.{customer_id}", _RENEW_BEFORE)
+        return (await self._token(f"customer.{customer_id}", _RENEW_BEFORE)).text
 
     async def aclose(self) -> None:
         """Close nothing: there is nothing open."""
@@ -127,14 +144,22 @@ class MockbankTransport:
     # the traveller's side
 
     def next_due(self) -> datetime | None:
-        """Return when Mockbank next has something to do."""
-        return self.bank.next_due()
+        """Return when Mockbank next has something to do, the answer of a slow call included."""
+        now = self._clock.now()
+        times = [self.bank.next_due(), *(wake for wake in self._wakes if wake > now)]
+        return min((time for time in times if time is not None), default=None)
+
+    async def asleep(self) -> None:
+        """Return once a call waits for the clock to be moved."""
+        while not any(wake > self._clock.now() for wake in self._wakes):
+            self._slept.clear()
+            await self._slept.wait()
 
     async def tick(self) -> int:
         """Let happen what is due, and deliver it if there is a receiver; return how many webhooks were delivered."""
         now = self._clock.now()
         self.bank.pass_time(now)
-        return await deliver(self.bank, self.receive, now) if self.receive is not None else 0
+        return await _deliver(self.bank, self.receive, self._clock.now) if self.receive is not None else 0
 
     async def _exchange(self, call: Call, credentials: Mapping[str, str]) -> Answer:
         dressed = attrs.evolve(call, headers={**call.headers, **credentials})
@@ -142,16 +167,34 @@ class MockbankTransport:
         if self.receive is not None:
             for delivery in self.bank.deliveries_due(self._clock.now(), early=True):
                 await _attempt(self.bank, self.receive, delivery, self._clock.now)
-        if self._api_delay + exchange.delay > 0:
-            await self._clock.sleep(self._api_delay + exchange.delay)
+        delay = self._api_delay + exchange.delay
+        await self._sleep(min(delay, self._timeout))
+        if delay > self._timeout:
+            raise CallFailed(f"no answer within {self._timeout:g} s", maybe_sent=True)
         if exchange.answer is None or exchange.cut_after is not None:
             raise CallFailed("the simulated connection was cut", maybe_sent=True)
         return exchange.answer
 
-    async def _token(self, scope: str, spare: timedelta) -> str:
-        now, known = self._clock.now(), self._tokens.get(scope)
-        if known is not None and known.ends - now > spare:
-            return known.text
+    async def _sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        wake = self._clock.now() + timedelta(seconds=seconds)
+        self._wakes.append(wake)
+        self._slept.set()
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self._wakes.remove(wake)
+
+    async def _token(self, scope: str, spare: timedelta) -> _Token:
+        async with self._asking.setdefault(scope, asyncio.Lock()):
+            known = self._tokens.get(scope)
+            if known is None or known.ends - self._clock.now() <= spare:
+                known = self._tokens[scope] = await self._ask(scope)
+            return known
+
+    async def _ask(self, scope: str) -> _Token:
+        asked = self._clock.now()
         form = {
             "client_id": self.bank.app,
             "client_secret": self.bank.client_secret,
@@ -159,9 +202,14 @@ class MockbankTransport:
             "scope": scope,
         }
         call = Call(method="POST", path="/oauth2/token", body=urlencode(form).encode())
-        answer = await self._exchange(call, {"content-type": "application/x-www-form-urlencoded"})
+        try:
+            answer = await self._exchange(call, {"content-type": "application/x-www-form-urlencoded"})
+        except CallFailed as failed:
+            raise CallFailed(f"asking for a token: {failed.reason}", maybe_sent=False) from failed
         if answer.status != 200:
             raise CallFailed(f"the token endpoint answered {answer.status}", maybe_sent=False)
-        said = json.loads(answer.body)
-        self._tokens[scope] = _Token(said["access_token"], now + timedelta(seconds=said["expires_in"]))
-        return self._tokens[scope].text
+        try:
+            said = json.loads(answer.body)
+            return _Token(said["access_token"], asked + timedelta(seconds=said["expires_in"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CallFailed("the token endpoint's answer holds no token", maybe_sent=False) from error

@@ -9,25 +9,28 @@ from leanflow._request import Scope
 from leanflow._sites import site
 from leanflow.ports import WAKE, Claimed
 from leanflow_adapters.sqlite._plans import Plan, Read, Write
+from leanflow_adapters.sqlite._recent import Recent
 from leanflow_adapters.sqlite._rows import micros, moment, request_of, scope_number
 
 __all__ = ["claim", "next_due", "release", "renew"]
 
 _DUE = Read(
-    """SELECT number, record, call_no, owner FROM leanflow_requests
+    """SELECT number, record, call_no, owner, id, version FROM leanflow_requests
     WHERE scope = ?1 AND due_at IS NOT NULL AND due_at <= ?2
     AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2)
     ORDER BY due_at, number LIMIT ?3"""
 )
 _NAMED = Read(
-    """SELECT number, record, call_no, owner FROM leanflow_requests
+    """SELECT number, record, call_no, owner, id, version FROM leanflow_requests
     WHERE scope = ?1 AND id = ?4 AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2) LIMIT ?3"""
 )
 _CLAIM = Write(
     "sqlite.after_claim", "UPDATE leanflow_requests SET call_no = ?2, owner = ?3, lease_until = ?4 WHERE number = ?1"
 )
 _RENEW = Write(
-    "sqlite.after_renew", "UPDATE leanflow_requests SET lease_until = ?4 WHERE id = ?2 AND scope = ?1 AND owner = ?3"
+    "sqlite.after_renew",
+    """UPDATE leanflow_requests SET lease_until = max(?4, coalesce(lease_until, 0))
+    WHERE id = ?2 AND scope = ?1 AND owner = ?3""",
 )
 _RELEASE = Write(
     "sqlite.after_release",
@@ -52,9 +55,16 @@ _FIRST_OUTBOX = Read(  # one seek per sink: a million rows of one that is down c
 
 
 def claim(
-    scope: Scope, owner: str, now: datetime, lease: float, limit: int, request_id: str | None
+    scope: Scope,
+    owner: str,
+    now: datetime,
+    lease: float,
+    limit: int,
+    *,
+    request_id: str | None,
+    recent: Recent | None,
 ) -> Plan[Sequence[Claimed]]:
-    """Claim due requests, or the one of this id."""
+    """Claim due requests, or the one of this id; those that are known in `recent` need not be read from text."""
     number, at = scope_number(scope), micros(now)
     if request_id is None:
         found = yield _DUE, (number, at, limit)
@@ -63,15 +73,16 @@ def claim(
     until = now + timedelta(seconds=lease)
     claimed = []
     site("sqlite.before_claim")
-    for row, record, call_no, before in found:
+    for row, record, call_no, before, named, version in found:
         yield _CLAIM, (row, call_no + 1, owner, micros(until))
-        request = request_of(record, call_no + 1)
+        known = recent.get(named, version, call_no) if recent is not None else None
+        request = request_of(record, call_no + 1) if known is None else known.moved({"call_no": call_no + 1})
         claimed.append(Claimed(request=request, now=now, lease_until=until, taken_over=before is not None))
     return claimed
 
 
 def renew(scope: Scope, request_id: str, owner: str, until: datetime) -> Plan[bool]:
-    """Prolong a lease."""
+    """Prolong a lease, never shorten it."""
     changed = yield _RENEW, (scope_number(scope), request_id, owner, micros(until))
     return bool(changed)
 

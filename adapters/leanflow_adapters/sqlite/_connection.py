@@ -150,6 +150,7 @@ def prepare(connection: sqlite3.Connection, *, path: str, synchronous: str, wal_
             f"PRAGMA synchronous = {synchronous}",
             "PRAGMA wal_autocheckpoint = 0",  # another connection does it: see _checkpoint
             f"PRAGMA journal_size_limit = {wal_cap}",
+            "PRAGMA secure_delete = ON",  # what is deleted is overwritten: else bank data would lie in free pages
         ):
             connection.execute(setting)
         migrate(connection, path)

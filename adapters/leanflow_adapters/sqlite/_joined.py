@@ -1,35 +1,37 @@
-"""Working inside a transaction that the application holds on its own aiosqlite connection."""
+"""Working inside a transaction that the application holds on its own connection."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import aiosqlite
 
 from leanflow._sites import site
 from leanflow.errors import InvalidRequest, NotStarted
 from leanflow.ports import Store
 from leanflow_adapters.sqlite._connection import translated
+from leanflow_adapters.sqlite._links import Link, awaited_link, blocking_link
 from leanflow_adapters.sqlite._methods import Methods
-from leanflow_adapters.sqlite._plans import Plan, Read, Tx
+from leanflow_adapters.sqlite._plans import Plan, Read, Tx, Write
 
-__all__ = ["Joined", "joined"]
+__all__ = ["Joined", "joined", "joined_blocking"]
 
 T = TypeVar("T")
 
 
 class Joined(Methods):
-    """A store on the application's connection. It begins a transaction if none is open; it never ends one."""
+    """A store on the application's connection. It begins a transaction if none is open; it never ends one.
 
-    def __init__(self, connection: aiosqlite.Connection, cursor: aiosqlite.Cursor) -> None:
-        self._connection = connection
-        self._cursor = cursor
+    If the connection blocks, none of its coroutines ever waits.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._turn = asyncio.Lock()  # savepoints nest: two tasks at once would roll back each other's
         self._is_open = True
 
@@ -68,14 +70,15 @@ class Joined(Methods):
         async with self._turn:
             with translated():
                 await self.begin()
-                await self._cursor.execute("SAVEPOINT leanflow_step")
+                await self._link.run("SAVEPOINT leanflow_step")
                 try:
                     value = await self._drive(work(Tx()))
                 except BaseException:
                     # Shielded, because a cancelled statement still runs: the savepoint must be undone after it.
-                    await asyncio.shield(self._undo())
+                    undoing = self._undo()
+                    await (undoing if self._link.blocks else asyncio.shield(undoing))
                     raise
-                await self._cursor.execute("RELEASE leanflow_step")
+                await self._link.run("RELEASE leanflow_step")
                 return value
 
     async def _read(self, work: Callable[[Tx], Plan[T]], *, is_long: bool = False) -> T:
@@ -93,64 +96,79 @@ class Joined(Methods):
         """
         if not self._is_open:
             raise NotStarted("store")
-        if not self._connection.in_transaction:
-            await self._cursor.execute("BEGIN IMMEDIATE")
+        if not self._link.driver.in_transaction:
+            await self._link.begin()
+
+    async def lock(self) -> None:
+        """Take the write lock, waiting for it, also where the application began without it, as Django does.
+
+        SQLite waits for a lock only before a transaction's first look; after that it is had at once or never. One that
+        has looked too early is told so by the first step.
+        """
+        if self._link.driver.in_transaction:
+            with suppress(sqlite3.OperationalError):
+                await self._link.run("DELETE FROM leanflow_scopes WHERE 0")
+        else:
+            await self.begin()
 
     async def _drive(self, plan: Plan[T]) -> T:
         brought: Any = None
-        cursor = self._cursor
         try:
             while True:
                 statement, parameters = plan.send(brought)
-                await cursor.execute(statement.sql, parameters)
-                if isinstance(statement, Read):
-                    brought = list(await cursor.fetchall())
-                    continue
-                brought = list(await cursor.fetchall()) if statement.rows else cursor.rowcount
-                site(statement.site)
+                rows = isinstance(statement, Read) or statement.rows
+                brought = await self._link.run(statement.sql, parameters, rows=rows)
+                if isinstance(statement, Write):
+                    site(statement.site)
         except StopIteration as done:
             result: T = done.value
             return result
 
     async def _undo(self) -> None:
-        if self._connection.in_transaction:
-            await self._cursor.execute("ROLLBACK TO leanflow_step")
-            await self._cursor.execute("RELEASE leanflow_step")
+        if self._link.driver.in_transaction:
+            await self._link.run("ROLLBACK TO leanflow_step")
+            await self._link.run("RELEASE leanflow_step")
+
+
+def joined(path: str, connection: Any) -> AbstractAsyncContextManager[Store]:
+    """Give a store on the application's connection, which is awaited.
+
+    Raises:
+        InvalidRequest: the connection is of a kind that is not awaited, or to another database.
+    """
+    return _joined(path, partial(awaited_link, connection))
+
+
+def joined_blocking(path: str, connection: Any) -> AbstractAsyncContextManager[Store]:
+    """Give a store on the application's connection, which blocks, in its thread.
+
+    Raises:
+        InvalidRequest: the connection is of a kind that does not block, or to another database.
+    """
+    return _joined(path, partial(blocking_link, connection))
 
 
 @asynccontextmanager
-async def joined(path: str, connection: Any) -> AsyncIterator[Store]:
-    """Give a store on the application's connection.
-
-    Raises:
-        InvalidRequest: the connection is no aiosqlite connection, or one to another database.
-    """
-    await _refuse_strangers(path, connection)
-    cursor = await connection.cursor()
-    cursor.row_factory = None  # the application's own may make rows that have no order
-    store = Joined(connection, cursor)
+async def _joined(path: str, linked: Callable[[], Awaitable[Link]]) -> AsyncIterator[Store]:
+    link = await linked()
     try:
-        with translated():
-            await store.begin()
-        yield store
+        await _refuse_strangers(path, link)
+        store = Joined(link)
+        try:
+            with translated():
+                await store.lock()
+            yield store
+        finally:
+            await store.aclose()
     finally:
-        await store.aclose()
-        await cursor.close()
+        await link.aclose()
 
 
-async def _refuse_strangers(path: str, connection: Any) -> None:
-    if not isinstance(connection, aiosqlite.Connection):
-        raise InvalidRequest("connection", f"expected an aiosqlite connection, got {type(connection).__name__}")
+async def _refuse_strangers(path: str, link: Link) -> None:
+    if link.driver.text_factory is not str:
+        raise InvalidRequest("connection", "its text_factory must be str")
     try:
-        if connection.text_factory is not str:
-            raise InvalidRequest("connection", "its text_factory must be str")
-        async with connection.execute("PRAGMA database_list") as cursor:
-            cursor.row_factory = None
-            files = [row[2] for row in await cursor.fetchall() if row[1] == "main"]
-    except ValueError as error:
-        if isinstance(error, InvalidRequest):
-            raise
-        raise InvalidRequest("connection", "it is not open") from error
+        files = [row[2] for row in await link.run("PRAGMA database_list", rows=True) if row[1] == "main"]
     except sqlite3.Error as error:
         raise InvalidRequest("connection", f"it cannot be asked for its file: {error}") from error
     if not files or not files[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,19 +13,22 @@ from leanflow._request import DataRequest, IdKind, Scope, State
 from leanflow.events import Page
 from leanflow.ports import (
     Announcement,
+    Body,
     Claimed,
     Committed,
     Created,
     Creation,
+    Erased,
     HistoryEntry,
     OutboxRow,
     Outcome,
     ParkedEvent,
+    Part,
     Query,
     Sink,
     Step,
 )
-from leanflow_adapters.sqlite import _claims, _outbox, _reads, _steps, _upkeep
+from leanflow_adapters.sqlite import _bodies, _claims, _outbox, _reads, _steps, _upkeep
 from leanflow_adapters.sqlite._plans import Plan, Tx
 from leanflow_adapters.sqlite._recent import Recent
 
@@ -33,10 +37,18 @@ __all__ = ["Methods"]
 T = TypeVar("T")
 
 
-def _purge(
-    scope: Scope, older_than: datetime, states: frozenset[State] | None, now: datetime, size: int, _: Tx
-) -> Plan[int]:
-    return _upkeep.purge(scope, older_than, states, now, size)
+def _old_ends(
+    scope: Scope, older_than: datetime, states: frozenset[State] | None, since: datetime | None, size: int, _: Tx
+) -> Plan[tuple[Sequence[str], datetime | None]]:
+    return _upkeep.old_ends(scope, older_than, states, since, size)
+
+
+def _bury(scope: Scope, request_ids: Sequence[str], now: datetime, _: Tx) -> Plan[int]:
+    return _upkeep.bury_requests(scope, request_ids, now)
+
+
+def _purge_pages(scope: Scope, request_ids: Sequence[str], _: Tx) -> Plan[None]:
+    return _bodies.delete_pages(scope, request_ids)
 
 
 def _old_keys(scope: Scope, before: datetime, after: str, _: Tx) -> Plan[Sequence[str]]:
@@ -95,8 +107,8 @@ class Methods(ABC):
         """Return the ids of the requests that this id names or named."""
         return await self._read(lambda _: _reads.owners(scope, kind, value))
 
-    async def buried(self, scope: Scope, kind: IdKind, value: str) -> bool:
-        """Return whether the id named a request that was purged or erased."""
+    async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:
+        """Return when what the id names was purged or erased, or None."""
         return await self._read(lambda _: _reads.buried(scope, kind, value))
 
     async def find(self, scope: Scope, query: Query) -> Sequence[DataRequest]:
@@ -117,8 +129,8 @@ class Methods(ABC):
         self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
     ) -> Sequence[Claimed]:
         """Claim due requests, the longest due first; or one by its id, due or not."""
-        exclusive = () if request_id is None else (request_id,)
-        return await self._write(lambda _: _claims.claim(scope, owner, now, lease, limit, request_id), exclusive)
+        claiming = partial(_claims.claim, scope, owner, now, lease, limit, request_id=request_id, recent=self._recent)
+        return await self._write(lambda _: claiming(), () if request_id is None else (request_id,))
 
     async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
         """Prolong a lease; False if it is no longer this owner's."""
@@ -161,6 +173,15 @@ class Methods(ABC):
         """Store the sinks that a deployment serves."""
         await self._write(partial(_outbox.register, scope, tuple(sinks)))
 
+    async def unregister(self, scope: Scope, sink: str) -> int | None:
+        """Forget a sink and its undelivered rows; return how many, or None if nothing was known of it."""
+        known, gone = await self._write(partial(_outbox.unregister, scope, sink, _upkeep.SLICE))
+        dropped: int = gone
+        while gone == _upkeep.SLICE:
+            _, gone = await self._write(partial(_outbox.unregister, scope, sink, _upkeep.SLICE))
+            dropped += gone
+        return dropped if known or dropped else None
+
     async def claim_outbox(
         self, scope: Scope, *, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
     ) -> Sequence[OutboxRow]:
@@ -187,10 +208,6 @@ class Methods(ABC):
         """Return undelivered rows, oldest first."""
         return await self._read(lambda _: _outbox.outbox(scope, set_aside, limit), is_long=True)
 
-    async def raw_event(self, scope: Scope, key: str) -> bytes | None:
-        """Return the raw bytes kept with an inbox row, if any."""
-        return await self._read(lambda _: _reads.raw_event(scope, key))
-
     async def confirm(self, scope: Scope, key: str, sink: str) -> bool:
         """Remove one outbox row; True if it was there."""
         return bool(await self._write(lambda _: _outbox.delivered(scope, ((key, sink),))))
@@ -211,18 +228,42 @@ class Methods(ABC):
             return await self._read(lambda _: _upkeep.recall(scope, name))
         return await self._write(lambda _: _upkeep.remember(scope, name, value))
 
+    async def tally(self, scope: Scope, name: str, *, add: int = 0) -> int:
+        """Add to a number kept under a name, at first 0, and return it."""
+        if add == 0:
+            return int(await self._read(lambda _: _upkeep.recall(scope, _upkeep.TALLY + name)) or 0)
+        return await self._write(lambda _: _upkeep.tally(scope, name, add))
+
     async def purge(
         self, scope: Scope, *, older_than: datetime, states: frozenset[State] | None, now: datetime, limit: int
     ) -> int:
         """Delete at most `limit` requests that ended before `older_than`, leaving tombstones; return how many."""
         gone = 0
+        since: datetime | None = None
         while gone < limit:
-            size = min(_upkeep.SLICE, limit - gone)
-            found = await self._write(partial(_purge, scope, older_than, states, now, size))
-            gone += found
-            if found < size:
+            size = min(_upkeep.BURIED, limit - gone)
+            found, since = await self._read(partial(_old_ends, scope, older_than, states, since, size), is_long=True)
+            if not found:
                 break
+            gone += await self._considerately(partial(_bury, scope, found, now))
         return gone
+
+    async def purge_pages(
+        self, scope: Scope, *, older_than: datetime, after: str | None = None, limit: int
+    ) -> Sequence[str]:
+        """Delete the pages of at most `limit` requests that ended before `older_than`; return the ids."""
+        found = await self._read(lambda _: _bodies.old_pages(scope, older_than, after, limit), is_long=True)
+        for start in range(0, len(found), _upkeep.BURIED):
+            await self._considerately(partial(_purge_pages, scope, found[start : start + _upkeep.BURIED]))
+        return found
+
+    async def _considerately(self, work: Callable[[Tx], Plan[T]]) -> T:
+        """Do a slice of much writing, and leave the writer to others for as long as it took."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        done = await self._write(work)
+        await asyncio.sleep(loop.time() - start)
+        return done
 
     async def prune(self, scope: Scope, *, before: datetime) -> int:
         """Delete seen inbox rows and tombstones older than `before`; return how many.
@@ -238,6 +279,21 @@ class Methods(ABC):
             stone = stones[-1]
         return gone
 
-    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> bool:
-        """Delete everything of one request, leaving a tombstone; False if there is none."""
+    async def erase(self, scope: Scope, request_id: str, *, now: datetime) -> Erased | None:
+        """Delete everything of one request, leaving a tombstone; None if there is none."""
         return await self._write(lambda _: _upkeep.erase(scope, request_id, now), (request_id,))
+
+    async def bury(self, scope: Scope, kind: str, value: str, *, now: datetime) -> None:
+        """Leave a tombstone for an id."""
+        await self._write(lambda _: _upkeep.bury(scope, kind, value, now))
+
+    async def bodies(
+        self, scope: Scope, part: Part, *, after: tuple[str, str] | None = None, limit: int
+    ) -> Sequence[Body]:
+        """Return bodies in the order of an index, those behind `after`."""
+        return await self._read(lambda _: _bodies.bodies(scope, part, after, limit), is_long=True)
+
+    async def rewrite(self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]) -> int:
+        """Replace each body by the bytes beside it where the stored ones still lie there; return how many."""
+        wanted = tuple(bodies)
+        return await self._write(lambda _: _bodies.rewrite(scope, wanted))

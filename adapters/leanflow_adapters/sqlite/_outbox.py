@@ -16,7 +16,7 @@ from leanflow.ports import WAKE, OutboxRow, Sink
 from leanflow_adapters.sqlite._plans import Plan, Read, Tx, Write
 from leanflow_adapters.sqlite._rows import micros, moment, outbox_row, scope_number, sink_text
 
-__all__ = ["claim_outbox", "delivered", "lag", "outbox", "redeliver", "register", "undelivered"]
+__all__ = ["claim_outbox", "delivered", "lag", "outbox", "redeliver", "register", "undelivered", "unregister"]
 
 _COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at, error, ordered AND EXISTS (
     SELECT 1 FROM leanflow_outbox AS earlier WHERE earlier.about = here.about AND earlier.sink = here.sink AND
@@ -25,6 +25,12 @@ _COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at
 _REGISTER = Write(
     "sqlite.after_register",
     "INSERT INTO leanflow_sinks VALUES (?1, ?2, ?3) ON CONFLICT (scope, name) DO UPDATE SET filter = ?3",
+)
+_UNREGISTER = Write("sqlite.after_unregister", "DELETE FROM leanflow_sinks WHERE scope = ?1 AND name = ?2")
+_DROP = Write(
+    "sqlite.after_unregister",
+    """DELETE FROM leanflow_outbox WHERE number IN (
+    SELECT number FROM leanflow_outbox WHERE scope = ?1 AND sink = ?2 LIMIT ?3)""",
 )
 _READY = Read(
     f"""SELECT number, {_COLUMNS} FROM leanflow_outbox AS here
@@ -77,6 +83,15 @@ def register(scope: Scope, sinks: Sequence[Sink], tx: Tx) -> Plan[None]:
     for sink in sinks:
         yield _REGISTER, (scope_number(scope), sink.name, sink_text(sink))
     tx.sinks.pop(scope, None)
+
+
+def unregister(scope: Scope, sink: str, limit: int, tx: Tx) -> Plan[tuple[bool, int]]:
+    """Forget a sink and a slice of its rows; return whether it was registered, and how many rows went."""
+    number = scope_number(scope)
+    known = yield _UNREGISTER, (number, sink)
+    tx.sinks.pop(scope, None)
+    gone = yield _DROP, (number, sink, limit)
+    return bool(known), gone
 
 
 def claim_outbox(

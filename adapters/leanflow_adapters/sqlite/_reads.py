@@ -15,6 +15,7 @@ from leanflow_adapters.sqlite._rows import (
     digest,
     history_entry,
     micros,
+    moment,
     page,
     parked_event,
     request_of,
@@ -34,7 +35,6 @@ __all__ = [
     "pages",
     "parked",
     "parked_due",
-    "raw_event",
     "seen",
 ]
 
@@ -54,10 +54,6 @@ _PARKED = """SELECT key, tag, at, kind, value, request_id, due_at, expires_at, t
 _NAMED = Read(f"{_PARKED} AND kind = ?2 AND value = ?3 ORDER BY at, rowid")
 _EARLY = Read(f"{_PARKED} AND request_id = ?2 ORDER BY at, rowid")
 _OFFERED = Read(f"{_PARKED} AND offered_at <= ?2 ORDER BY at, rowid LIMIT ?3")
-_RAW = Read(
-    """SELECT raw FROM leanflow_parked WHERE scope = ?1 AND key = ?2
-    UNION ALL SELECT raw FROM leanflow_raw WHERE scope = ?1 AND key = ?2"""
-)
 _COUNTS = Read(
     """SELECT state, count(*) FROM leanflow_requests WHERE scope = ?1 AND ended_at IS NOT NULL GROUP BY state
     UNION ALL SELECT state, count(*) FROM leanflow_requests WHERE scope = ?1 AND ended_at IS NULL GROUP BY state"""
@@ -70,10 +66,10 @@ def seen(scope: Scope, key: str) -> Plan[bool]:
     return bool(found)
 
 
-def buried(scope: Scope, kind: IdKind, value: str) -> Plan[bool]:
-    """Return whether a tombstone covers the id."""
+def buried(scope: Scope, kind: str, value: str) -> Plan[datetime | None]:
+    """Return from when the tombstone is that covers the id."""
     found = yield TOMBSTONE, (scope_number(scope), digest(kind, value))
-    return bool(found)
+    return moment(found[0][0]) if found else None
 
 
 def load(scope: Scope, request_id: str, recent: Recent | None) -> Plan[DataRequest | None]:
@@ -100,7 +96,9 @@ def find(scope: Scope, query: Query) -> Plan[Sequence[DataRequest]]:
 
 def is_narrow(query: Query) -> bool:
     """Return whether an index leads to the few requests that a query asks for."""
-    return any(value is not None for value in (query.entity_id, query.customer_id, query.reference, query.held))
+    return any(
+        value is not None for value in (query.entity_id, query.customer_id, query.reference, query.held, query.failure)
+    )
 
 
 def _query(scope: Scope, query: Query) -> tuple[Read, Sequence[Any]]:
@@ -171,12 +169,6 @@ def parked_due(scope: Scope, now: datetime, limit: int) -> Plan[Sequence[ParkedE
     """Return parked events to offer again."""
     found = yield _OFFERED, (scope_number(scope), micros(now), limit)
     return [parked_event(row) for row in found]
-
-
-def raw_event(scope: Scope, key: str) -> Plan[bytes | None]:
-    """Return the bytes kept with a key."""
-    found = yield _RAW, (scope_number(scope), key)
-    return bytes(found[0][0]) if found else None
 
 
 def counts(scope: Scope) -> Plan[dict[str, int]]:

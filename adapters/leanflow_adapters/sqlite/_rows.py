@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-from leanflow._request import DataRequest, IdKind, Scope
+from leanflow._request import IdKind
 from leanflow.events import Page
 from leanflow.ports import HistoryEntry, OutboxRow, ParkedEvent, Parking, Sink
+from leanflow_adapters._records import digest, dump, load, record_of, request_of, scope_number
 
 __all__ = [
     "digest",
@@ -35,9 +33,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _DAY = 86_400_000_000
 _SECOND = 1_000_000
 
-dump = json.JSONEncoder(separators=(",", ":")).encode  # ASCII: half a surrogate pair cannot be stored as text
-_load = json.JSONDecoder().decode
-
 
 def micros(at: datetime | None) -> int | None:
     """Return microseconds since 1970: integers all the way, a float would be off by one now and then."""
@@ -50,30 +45,6 @@ def micros(at: datetime | None) -> int | None:
 def moment(number: int | None) -> datetime | None:
     """Return the time that `micros` counted."""
     return None if number is None else _EPOCH + number * _MICROSECOND
-
-
-@lru_cache(maxsize=256)
-def scope_number(scope: Scope) -> int:
-    """Return the integer that stands for a scope: a digest, so that it is the same in every process and file."""
-    text = f"{scope.app}\0{scope.environment}\0{scope.region}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
-
-
-def digest(kind: str, value: str) -> bytes:
-    """Return what a tombstone keeps of an id."""
-    return hashlib.sha256(f"{kind}:{value}".encode()).digest()
-
-
-def record_of(request: DataRequest) -> str:
-    """Return the record column."""
-    return dump(request.to_dict())
-
-
-def request_of(record: str, call_no: int) -> DataRequest:
-    """Return the stored request; the column has the call number, which claims raise without touching the record."""
-    raw = _load(record)
-    raw["call_no"] = call_no
-    return DataRequest.from_dict(raw)
 
 
 def history_columns(entry: HistoryEntry) -> tuple[Any, ...]:
@@ -105,7 +76,7 @@ def history_entry(row: Sequence[Any]) -> HistoryEntry:
         from_state=from_state,
         to_state=to_state,
         declined=declined,
-        event=_load(event),
+        event=load(event),
     )
 
 
@@ -159,7 +130,7 @@ def sink_text(sink: Sink) -> str:
 
 def sink_of(name: str, text: str) -> Sink:
     """Return the sink that `sink_text` described."""
-    raw: Mapping[str, Any] = _load(text)
+    raw: Mapping[str, Any] = load(text)
     return Sink(
         name=name,
         states=None if raw["states"] is None else frozenset(raw["states"]),

@@ -38,7 +38,7 @@ from leanflow_adapters.sqlite._rows import (
 __all__ = ["StepRows", "announce", "commit", "create", "orphan"]
 
 SEEN = Read("SELECT 1 FROM leanflow_inbox WHERE scope = ?1 AND key = ?2")
-TOMBSTONE = Read("SELECT 1 FROM leanflow_tombstones WHERE scope = ?1 AND digest = ?2")
+TOMBSTONE = Read("SELECT at FROM leanflow_tombstones WHERE scope = ?1 AND digest = ?2")
 
 _TARGET = Read(
     """SELECT number, version, call_no, due_at, held, ended_at, owner,
@@ -53,14 +53,16 @@ _PARK = Write(
     ON CONFLICT (scope, key) DO UPDATE SET kind = ?5, value = ?6, request_id = ?7, due_at = ?8, expires_at = ?9,
     offered_at = ?10, raw = ifnull(?11, raw)""",
 )
-_RAW = Write("sqlite.after_raw", "INSERT INTO leanflow_raw VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
 
 # due_at and the other indexed columns are named only when they change: naming them costs their indexes.
 _SAME = "state = ?2, version = ?3, updated_at = ?4, record = ?5"
-_MOVED = f"{_SAME}, due_at = ?6, held = ?7, failure = ?8, ended_at = ?9"
+_DUE = f"{_SAME}, due_at = ?6"
+_MOVED = f"{_DUE}, held = ?7, failure = ?8, ended_at = ?9"
 _FREED = "owner = NULL, lease_until = NULL"
 _UPDATE = Write("sqlite.after_request", f"UPDATE leanflow_requests SET {_SAME} WHERE number = ?1")  # noqa: S608
 _UPDATE_FREE = Write("sqlite.after_request", f"UPDATE leanflow_requests SET {_SAME}, {_FREED} WHERE number = ?1")  # noqa: S608
+_RESET = Write("sqlite.after_request", f"UPDATE leanflow_requests SET {_DUE} WHERE number = ?1")  # noqa: S608
+_RESET_FREE = Write("sqlite.after_request", f"UPDATE leanflow_requests SET {_DUE}, {_FREED} WHERE number = ?1")  # noqa: S608
 _MOVE = Write("sqlite.after_request", f"UPDATE leanflow_requests SET {_MOVED} WHERE number = ?1")  # noqa: S608
 _MOVE_FREE = Write("sqlite.after_request", f"UPDATE leanflow_requests SET {_MOVED}, {_FREED} WHERE number = ?1")  # noqa: S608
 _FREE = Write("sqlite.after_release", f"UPDATE leanflow_requests SET {_FREED} WHERE number = ?1")  # noqa: S608
@@ -106,7 +108,7 @@ _SUCCESSOR = Write(
     "sqlite.after_successor",
     "UPDATE leanflow_requests SET version = ?2, updated_at = ?3, record = ?4 WHERE number = ?1",
 )
-_ORPHAN = Read("SELECT tag, at, raw, request_id FROM leanflow_parked WHERE scope = ?1 AND key = ?2")
+_ORPHAN = Read("SELECT tag, at, request_id FROM leanflow_parked WHERE scope = ?1 AND key = ?2")
 
 
 @attrs.frozen
@@ -182,15 +184,13 @@ def _why_not(rows: StepRows, *, is_there: bool) -> Plan[Outcome]:
 
 def _take_in(rows: StepRows, *, may_be_parked: bool) -> Plan[Outcome | None]:
     """Write the inbox row, or the parked one; return why not, and then nothing is written."""
-    step, entry, scope = rows.step, rows.step.inbox, rows.scope
+    entry, scope = rows.step.inbox, rows.scope
     parking = entry.parking
     if parking is None:
         if not (yield _INBOX, (scope, entry.key, entry.tag, rows.at)):
             return Outcome.duplicate
         if may_be_parked:
             yield _UNPARK, (scope, entry.key)
-        if entry.raw is not None and any(told.kind == "webhook" for told in step.announcements):
-            yield _RAW, (scope, entry.key, entry.raw)
         return None
     if (yield SEEN, (scope, entry.key)):
         return Outcome.duplicate
@@ -211,8 +211,11 @@ def _apply(rows: StepRows, target: Sequence[Any]) -> Plan[None]:
     if after is not None:
         light = (number, after.state.value, after.version, micros(after.updated_at), rows.record)
         due = micros(after.due_at)
-        if due == due_at and after.held == held and not after.state.is_end:
-            yield (_UPDATE_FREE if is_free else _UPDATE), light
+        if after.held == held and not after.state.is_end:
+            if due == due_at:
+                yield (_UPDATE_FREE if is_free else _UPDATE), light
+            else:
+                yield (_RESET_FREE if is_free else _RESET), (*light, due)
         else:
             ended = ended_at
             if ended is None and after.state.is_end:
@@ -264,11 +267,10 @@ def orphan(scope: Scope, key: str, announcements: tuple[Announcement, ...], tx: 
     found = yield _ORPHAN, (number, key)
     if not found:
         return False
-    tag, at, raw, request_id = found[0]
+    tag, at, request_id = found[0]
     yield _INBOX, (number, key, tag, at)
     yield _UNPARK, (number, key)
     if announcements:
-        yield _RAW, (number, key, raw)
         yield from announce(scope, announcements, (), at, request_id, tx)
     return True
 

@@ -70,6 +70,7 @@ _FIRST = (
     """CREATE INDEX leanflow_requests_customer ON leanflow_requests (scope, customer_id, id)
         WHERE customer_id IS NOT NULL""",
     "CREATE INDEX leanflow_requests_reference ON leanflow_requests (scope, reference, id) WHERE reference IS NOT NULL",
+    "CREATE INDEX leanflow_requests_failure ON leanflow_requests (scope, failure, id) WHERE failure IS NOT NULL",
     "CREATE INDEX leanflow_requests_held ON leanflow_requests (scope, held, id) WHERE held IS NOT NULL",
     """CREATE TABLE leanflow_history (
         number INTEGER PRIMARY KEY, request_id TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL,
@@ -80,9 +81,6 @@ _FIRST = (
     """CREATE TABLE leanflow_inbox (
         scope INTEGER NOT NULL, key TEXT NOT NULL, tag TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (scope, key)
     ) WITHOUT ROWID""",
-    """CREATE TABLE leanflow_raw (
-        scope INTEGER NOT NULL, key TEXT NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (scope, key)
-    )""",
     """CREATE TABLE leanflow_parked (
         scope INTEGER NOT NULL, key TEXT NOT NULL, tag TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT, value TEXT,
         request_id TEXT, due_at INTEGER, expires_at INTEGER NOT NULL, offered_at INTEGER NOT NULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -20,7 +21,7 @@ from leanflow_adapters.sqlite._connection import (
     stop_with_the_interpreter,
     translated,
 )
-from leanflow_adapters.sqlite._joined import joined
+from leanflow_adapters.sqlite._joined import joined, joined_blocking
 from leanflow_adapters.sqlite._lane import Lane, read_batch, write_batch
 from leanflow_adapters.sqlite._methods import Methods
 from leanflow_adapters.sqlite._plans import Plan, Tx
@@ -178,17 +179,27 @@ class SQLiteStore(Methods):
                     await connection.close()
 
     def using(self, connection: Any) -> AbstractAsyncContextManager[Store]:
-        """Return a store that works inside the application's transaction on its aiosqlite connection.
+        """Return a store that works inside the application's transaction on its connection.
 
-        A transaction is begun (immediate) if none is open; none is ever committed or rolled back. Do not call the
-        outer store's writing methods inside: they would wait for the transaction that you hold.
+        That is an aiosqlite connection, or SQLAlchemy's AsyncConnection or AsyncSession over aiosqlite. A transaction
+        is begun (immediate) if none is open; none is ever committed or rolled back. Do not call the outer store's
+        writing methods inside: they would wait for the transaction that you hold.
 
         Raises:
-            InvalidRequest: the connection is no aiosqlite connection, or one to another database.
+            InvalidRequest: the connection is of another kind, or to another database.
             NotStarted: this store is not open, so that its tables may not be there.
         """
         self._lanes()
         return joined(self._path, connection)
+
+    async def using_blocking(self) -> Callable[[Any], AbstractAsyncContextManager[Store]]:
+        """Return the same for connections that block: sqlite3's, SQLAlchemy's, Django's.
+
+        Raises:
+            NotStarted: this store is not open, so that its tables may not be there.
+        """
+        self._lanes()
+        return partial(joined_blocking, self._path)
 
     def _lanes(self) -> _Open:
         if self._opened is None:

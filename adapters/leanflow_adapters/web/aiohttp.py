@@ -1,34 +1,41 @@
-"""Webhooks in aiohttp: one handler that hands headers and raw body to `LeanFlow.receive`."""
+"""Webhooks, and the front end's routes, in aiohttp: as handlers, and as subapplications."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from typing import Any
 
 from aiohttp import web
 
 from leanflow._call import Reply
 
-__all__ = ["MAX_BODY", "Receiver", "add_webhook", "webhook_handler"]
+from ._awaiting import Asking, FrontEnd, Visit
+from ._front_end import (
+    MAX_CALLBACK,
+    STREAM_HEADERS,
+    STREAMS,
+    Authorise,
+    Problem,
+    Streams,
+)
+from ._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Reader, Receiver, joined
 
-MAX_BODY = 262_144  # bytes: Lean's webhooks have at most a few kB, its largest documented ones included
-_SMALL = 16_384  # bytes: what is longer is not Lean's as a rule, and waits for one of the places for large bodies
-_LARGE_AT_ONCE = 16  # bodies; so many times `MAX_BODY` is all the memory that a flood of them can take here
-_BODY_SECONDS = 5.0  # for the body to arrive: half of the 10 s in which Lean wants its 200 (Lean docs, Webhooks)
-
-
-class Receiver(Protocol):
-    """What takes webhooks in: `LeanFlow` does."""
-
-    async def receive(self, headers: Mapping[str, str], raw_body: bytes, /) -> Reply:
-        """Take one webhook."""
-        ...
+__all__ = [
+    "MAX_BODY",
+    "Authorise",
+    "Receiver",
+    "Streams",
+    "add_webhook",
+    "front_end_app",
+    "lifespan",
+    "webhook_app",
+    "webhook_handler",
+]
 
 
 def webhook_handler(
-    flows: Receiver, *, max_body: int = MAX_BODY, body_timeout: float = _BODY_SECONDS
+    flows: Receiver, *, max_body: int = MAX_BODY, body_timeout: float = BODY_SECONDS
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Return an aiohttp handler for Lean's webhooks.
 
@@ -40,19 +47,24 @@ def webhook_handler(
         max_body: bytes; a longer body is answered 413 without being read to its end.
         body_timeout: seconds for the body to arrive, else 408.
     """
-    room = asyncio.Semaphore(_LARGE_AT_ONCE)
+    reader = Reader(max_body, body_timeout)
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        content = request.content
+
+        async def piece() -> bytes | None:
+            return await content.readany() or None
+
         try:
-            async with asyncio.timeout(body_timeout):
-                raw = await _read(request, max_body, room)
-        except TimeoutError:
-            return _refuse(408)
+            if content.is_eof():  # it came with its head, as nearly every webhook: nothing to wait for
+                raw = reader.checked(content.read_nowait())
+            else:
+                raw = await reader.read(piece, request.content_length)
+        except BodyRefused as refused:
+            return _refuse(refused.status)
         except (web.RequestPayloadError, OSError):  # cut off, or not decompressible
             return await _cut_off(request)
-        if raw is None:
-            return _refuse(413)
-        reply = await flows.receive(_headers(request), raw)
+        reply = await flows.receive(joined(request.headers.items()), raw)
         return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
 
     return handle
@@ -64,41 +76,86 @@ def add_webhook(
     flows: Receiver,
     *,
     max_body: int = MAX_BODY,
-    body_timeout: float = _BODY_SECONDS,
+    body_timeout: float = BODY_SECONDS,
 ) -> None:
     """Take Lean's webhooks at ``POST path`` of an aiohttp application."""
     app.router.add_post(path, webhook_handler(flows, max_body=max_body, body_timeout=body_timeout))
 
 
-async def _read(request: web.Request, limit: int, room: asyncio.Semaphore) -> bytes | None:
-    """Return the raw body, or None as soon as it is longer than `limit` bytes."""
-    if (request.content_length or 0) > limit:
-        return None
-    body = bytearray()
-    if await _gather(request, body, min(limit, _SMALL)):
-        return bytes(body)
-    async with room:
-        return bytes(body) if await _gather(request, body, limit) else None
+def webhook_app(flows: Receiver, *, max_body: int = MAX_BODY, body_timeout: float = BODY_SECONDS) -> web.Application:
+    """Return an application that takes Lean's webhooks, for `add_subapp`: at its prefix and at any path below it.
+
+    Args:
+        flows: takes them.
+        max_body: bytes; a longer body is answered 413 without being read to its end.
+        body_timeout: seconds for the body to arrive, else 408.
+    """
+    app = web.Application()
+    handler = webhook_handler(flows, max_body=max_body, body_timeout=body_timeout)
+    app.router.add_post("", handler)
+    app.router.add_post("/{anything:.*}", handler)
+    return app
 
 
-async def _gather(request: web.Request, body: bytearray, limit: int) -> bool:
-    """Read into `body`; return False as soon as it is longer than `limit` bytes."""
-    if len(body) > limit:
-        return False
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            return False
-    return True
+def front_end_app(
+    flows: Asking,
+    *,
+    authorise: Authorise | None = None,
+    streams: Streams = STREAMS,
+) -> web.Application:
+    """Return an application with what a front end asks of requests, for `add_subapp`: progress, prompt, callback.
+
+    Args:
+        flows: the engine.
+        authorise: is called with aiohttp's request and the record, and returns True, or awaits it, if whoever sent
+            the request may use the record. Without it, and for anything but True, the answer is 403.
+        streams: how many there may be, and for how long.
+    """
+    front_end = FrontEnd(flows, authorise, streams)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        async def read() -> bytes:
+            try:
+                return await request.clone(client_max_size=MAX_CALLBACK).read()
+            except web.HTTPRequestEntityTooLarge:
+                raise Problem(413, "the body is too long") from None
+
+        visit = Visit(
+            http=request,
+            method=request.method,
+            path=request.path,
+            read=read,
+            last_event_id=request.headers.get("last-event-id"),
+        )
+        answer = await front_end.answer(visit)
+        if isinstance(answer, Reply):
+            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        return await _stream(request, answer)
+
+    app = web.Application()
+    app.router.add_route("*", "/{anything:.*}", handle)
+    return app
 
 
-def _headers(request: web.Request) -> dict[str, str]:
-    """Return the headers by lower-case name; repeated ones are joined, so that a second signature is seen."""
-    joined: dict[str, str] = {}
-    for name, value in request.headers.items():
-        key = name.lower()
-        joined[key] = f"{joined[key]}, {value}" if key in joined else value
-    return joined
+def lifespan(flows: AbstractAsyncContextManager[Any]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what runs the engine as long as the application runs: ``app.cleanup_ctx.append(lifespan(flows))``."""
+
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        async with flows:
+            yield
+
+    return running
+
+
+async def _stream(request: web.Request, events: Any) -> web.StreamResponse:
+    """Send events until there are no more, or nobody is there: then writing fails, at the latest at a heartbeat."""
+    response = web.StreamResponse(headers=STREAM_HEADERS)
+    async with aclosing(events):
+        with suppress(ConnectionError):
+            await response.prepare(request)
+            async for event in events:
+                await response.write(event)
+    return response
 
 
 def _refuse(status: int) -> web.StreamResponse:

@@ -182,6 +182,15 @@ class Claiming:
         assert await store.claim(SCOPE, owner="b", now=at(150), lease=90, limit=1)
         assert not await store.renew(SCOPE, request.id, owner="a", now=at(151), lease=90)
 
+    @pytest.mark.usefixtures("given_time")
+    async def test_a_late_renewal_shortens_no_lease(self, store: Store) -> None:
+        """`renew` with a time of long ago leaves a lease as long as it is."""
+        request = await stored(store)
+        [_] = await store.claim(SCOPE, owner="a", now=at(500), lease=90, limit=1, request_id=request.id)
+        assert await store.renew(SCOPE, request.id, owner="a", now=at(60), lease=90)
+        assert not await store.claim(SCOPE, owner="b", now=at(589), lease=90, limit=1, request_id=request.id)
+        assert await store.claim(SCOPE, owner="b", now=at(590), lease=90, limit=1, request_id=request.id)
+
     async def test_a_lease_is_released_by_its_owner_alone(self, store: Store) -> None:
         """`release` ends a lease without a step; nothing happens if it is another owner's."""
         request = await stored(store)

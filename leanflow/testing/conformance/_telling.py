@@ -124,23 +124,6 @@ class Parked:
         assert not await store.orphan(SCOPE, "event-1", (report,))
         assert keys(await store.outbox(SCOPE)) == ["orphan:event-1"]
 
-    async def test_raw_bytes_are_kept_while_parked_and_for_announced_webhooks(self, store: Store) -> None:
-        """The bytes of a parked event and of an announced webhook are there, others' are not."""
-        request = await stored(store)
-        await park(store, "event-1", raw=b"parked")
-        assert await store.raw_event(SCOPE, "event-1") == b"parked"
-        told = a_step(request, "event-2", announcements=(self._webhook(),), inbox={"raw": b"told"})
-        await store.commit(told)
-        assert await store.raw_event(SCOPE, "event-2") == b"told"
-        assert told.after is not None
-        await store.commit(a_step(told.after, "event-3", inbox={"raw": b"nobody asked"}))
-        assert await store.raw_event(SCOPE, "event-3") is None
-        assert await store.raw_event(ELSEWHERE[0], "event-1") is None
-
-    @staticmethod
-    def _webhook() -> Announcement:
-        return Announcement(key="webhook:event-2", kind="webhook", topic="results.ready", payload="{}")
-
 
 class Telling:
     """Sinks and the outbox."""
@@ -177,6 +160,28 @@ class Telling:
         assert step.after is not None
         assert (await other.commit(a_step(step.after, "event-2", announcements=(a_change(step.after),)))).announced == 1
         assert [row.sink for row in await store.outbox(SCOPE)] == ["one"]
+
+    async def test_an_unregistered_sink_is_forgotten(self, store: Store, reopen: Reopen) -> None:
+        """Its undelivered rows go with it, however many, and commits of every process make none for it any more."""
+        other = await reopen()
+        await store.register(SCOPE, [Sink(name="other")])
+        told = await self._told(store, 1, 101)
+        assert len(await store.outbox(SCOPE, limit=1000)) == 2 * len(told)
+        assert await store.unregister(SCOPE, "all") == len(told)
+        assert {row.sink for row in await store.outbox(SCOPE, limit=1000)} == {"other"}
+        request = await stored(store, 2)
+        assert (await other.commit(a_step(request, "event-1", announcements=(a_change(request),)))).announced == 1
+        assert "all" not in await store.lag(SCOPE)
+        assert told[0] in keys(await self._claim(store, sinks=("other",)))
+
+    async def test_unregistering_says_whether_there_was_such_a_sink(self, store: Store) -> None:
+        """Nothing was known of it: None. Registered without rows: 0. Another scope's is another."""
+        await store.register(SCOPE, [ALL])
+        await store.register(ELSEWHERE[0], [ALL])
+        assert await store.unregister(SCOPE, "nobody") is None
+        assert await store.unregister(SCOPE, "all") == 0
+        assert await store.unregister(SCOPE, "all") is None
+        assert "all" in await store.lag(ELSEWHERE[0])
 
     async def test_sinks_are_confined_to_their_scope(self, store: Store) -> None:
         """A sink of another scope is not told, and does not claim."""

@@ -1,0 +1,170 @@
+"""Messages in: fetched, handed to their receiver so many at a time, ended by what it says; through every outage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from leanflow._backoff import wait_before
+from leanflow.errors import InvalidRequest, SetupError
+from leanflow_adapters._bus._delivery import Delivery, Patience, Receive, SetAside, Verdict, settle
+
+__all__ = ["Source", "Subscription"]
+
+_log = logging.getLogger("leanflow.webhook")
+
+STOPPING = 8.0
+"""Seconds that leaving waits for what is in flight; what is cut off then is delivered again."""
+
+
+class Source(Protocol):
+    """Where a subscription's messages come from: what an adapter writes."""
+
+    async def open(self) -> None:
+        """Connect, and see to it that a durable consumer is there. Called again after each fault: then it mends.
+
+        Raises:
+            BrokerSetup: something is missing at the broker.
+            BusUnavailable: it does not answer.
+        """
+        ...
+
+    async def fetch(self, limit: int) -> Sequence[Delivery]:
+        """Return at most so many messages; wait for one for a second at most, and return none if none came."""
+        ...
+
+    async def set_aside(self, limit: int) -> Sequence[SetAside]:
+        """Return messages that were set aside, oldest first."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back; the durable consumer stays. Called once, whether or not it was ever open."""
+        ...
+
+
+class Subscription:
+    """A durable subscription: `async with` starts it, leaving it stops it once what is in flight is ended.
+
+    A broker that is away, at the start too, is told in the log and waited for. Only what no waiting mends
+    (`BrokerSetup`) is raised, and only at the start.
+
+    Attributes:
+        counts: how many messages were ``taken``, come ``again``, were ``set_aside``.
+    """
+
+    def __init__(
+        self, source: Source, receive: Receive, *, name: str, concurrency: int = 16, patience: Patience | None = None
+    ) -> None:
+        """Put one together; no I/O.
+
+        Args:
+            source: where messages come from.
+            receive: what they are handed to.
+            name: for the log: the bus's and the durable's.
+            concurrency: how many messages are with the receiver at once.
+            patience: how often and when a message comes again; by default 20 times over five hours.
+        """
+        if concurrency < 1:
+            raise InvalidRequest("concurrency", "must be at least 1")
+        self.counts: Counter[str] = Counter()
+        self._source = source
+        self._receive = receive
+        self._name = name
+        self._concurrency = concurrency
+        self._patience = patience or Patience()
+        self._stopping = False
+        self._fetching: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"Subscription({self._name!r}, {dict(self.counts)})"
+
+    async def __aenter__(self) -> Self:
+        """Start.
+
+        Raises:
+            BrokerSetup: something is missing at the broker.
+        """
+        if self._fetching is not None:
+            raise InvalidRequest("subscription", f"{self._name} is entered already; make another with `subscribe`")
+        is_open = True
+        try:
+            await self._source.open()
+        except SetupError:
+            await self._source.aclose()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the client raises: it is tried again
+            self._tell(error)
+            is_open = False
+        self._fetching = asyncio.create_task(self._fetch(is_open=is_open), name=f"leanflow {self._name}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Fetch no more, end what is in flight, close."""
+        assert self._fetching is not None
+        self._stopping = True
+        try:
+            await asyncio.wait({self._fetching, *self._under_way}, timeout=STOPPING)
+            if self._under_way:  # the last fetch may have brought some
+                await asyncio.wait(self._under_way, timeout=STOPPING)
+        finally:
+            late = [task for task in (self._fetching, *self._under_way) if not task.done()]
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            await self._source.aclose()
+
+    async def set_aside(self, limit: int = 100) -> Sequence[SetAside]:
+        """Return messages that were set aside, oldest first."""
+        return await self._source.set_aside(limit)
+
+    async def _fetch(self, *, is_open: bool) -> None:
+        """Fetch while there is room; a fault is told and waited out."""
+        faults = 0
+        while not self._stopping:
+            try:
+                if not is_open:
+                    await self._source.open()
+                    is_open = True
+                await self._fetch_some()
+            except Exception as error:  # noqa: BLE001 - whatever the client raises: it is tried again
+                self._tell(error)
+                is_open = False
+                await self._pause(faults)
+                faults += 1
+            else:
+                faults = 0
+
+    async def _fetch_some(self) -> None:
+        free = self._concurrency - len(self._under_way)
+        if not free:
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            return
+        for delivery in await self._source.fetch(free):
+            task = asyncio.create_task(self._settle(delivery))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _settle(self, delivery: Delivery) -> None:
+        try:
+            verdict: Verdict = await settle(delivery, self._receive, self._patience, name=self._name)
+        except Exception as error:  # noqa: BLE001 - the broker is away: it delivers again what it did not hear of
+            self._tell(error)
+        else:
+            self.counts[verdict.value] += 1
+
+    async def _pause(self, faults: int) -> None:
+        """Wait a little, at most a second at a time, so that leaving is not held up."""
+        left = wait_before(self._patience.backoff[:3], faults, self._name).total_seconds()
+        while left > 0 and not self._stopping:
+            await asyncio.sleep(min(left, 0.5))
+            left -= 0.5
+
+    def _tell(self, error: Exception) -> None:
+        _log.warning("%s: the broker does not answer, and is tried again: %s", self._name, type(error).__name__)

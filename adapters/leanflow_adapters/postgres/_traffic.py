@@ -1,0 +1,97 @@
+"""What the callers of one process share statements for: steps, creations, and loading single requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import attrs
+
+from leanflow.ports import Committed, Created
+from leanflow_adapters.postgres import _sql, _steps
+from leanflow_adapters.postgres._connection import fetch, is_settled, translated
+from leanflow_adapters.postgres._lane import Lane
+from leanflow_adapters.postgres._rows import Row
+from leanflow_adapters.postgres._steps import HELD, CreationRow, StepRow
+
+__all__ = ["Load", "Traffic"]
+
+
+@attrs.frozen(eq=False)
+class Load:
+    """A wish for one request."""
+
+    scope: int
+    id: UUID
+
+    @property
+    def exclusive(self) -> tuple[Hashable, ...]:
+        """Any number may ask for the same."""
+        return ()
+
+
+class Traffic:
+    """Batches on their way to the database; `None` stands for what is to be tried alone."""
+
+    def __init__(self, pool: asyncpg.Pool, schema: str, width: int) -> None:
+        """Make it; `width` batches of each kind are under way at a time."""
+        self._pool = pool
+        self._schema = schema
+        self.steps: Lane[StepRow, Committed] = Lane(self._commit, self._commit_alone, width=width)
+        self.creations: Lane[CreationRow, Created] = Lane(self._create, self._create_alone, width=width)
+        self.loads: Lane[Load, Sequence[Row]] = Lane(self._load, self._load_alone, width=width)
+
+    async def drain(self) -> None:
+        """Return once nothing is queued or on its way."""
+        await asyncio.gather(self.steps.drain(), self.creations.drain(), self.loads.drain())
+
+    async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        async with self._pool.acquire() as connection:
+            return await fetch(connection, self._schema, sql, *arguments)
+
+    async def _batch(self, sql: str, *arguments: Any) -> Sequence[Row] | None:
+        """Return a batch's rows; None if the server refused it: one of the batch broke it for all."""
+        with translated():
+            try:
+                return await self._fetch(sql, *arguments)
+            except asyncpg.PostgresError as error:
+                if is_settled(error):
+                    return None
+                raise
+
+    async def _alone(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        with translated():
+            return await self._fetch(sql, *arguments)
+
+    async def _commit(self, rows: Sequence[StepRow]) -> list[Committed | None]:
+        found = await self._batch(_steps.COMMIT, False, *_steps.columns(rows))  # noqa: FBT003
+        if found is None:
+            return [None] * len(rows)
+        return [None if row["outcome"] == HELD else _steps.committed(row) for row in found]
+
+    async def _commit_alone(self, row: StepRow) -> Committed:
+        """Commit one step, waiting 2 s for whoever holds its request."""
+        [found] = await self._alone(_steps.COMMIT, True, *_steps.columns([row]))  # noqa: FBT003
+        return _steps.committed(found)
+
+    async def _create(self, rows: Sequence[CreationRow]) -> list[Created | None]:
+        found = await self._batch(_steps.CREATE_MANY, *_steps.creation_columns(rows))
+        if found is None:
+            return [None] * len(rows)
+        return [None if row["outcome"] == HELD else _steps.created(row) for row in found]
+
+    async def _create_alone(self, row: CreationRow) -> Created:
+        """Insert one request, waiting for whoever is making one like it."""
+        [found] = await self._alone(_steps.CREATE, *_steps.creation_arguments(row.creation))
+        return _steps.created(found)
+
+    async def _load(self, wanted: Sequence[Load]) -> list[Sequence[Row] | None]:
+        ids = list({one.id for one in wanted})
+        found = {(row["scope"], row["id"]): row for row in await self._alone(_sql.LOAD_MANY, ids)}
+        return [[found[place]] if (place := (one.scope, one.id)) in found else [] for one in wanted]
+
+    async def _load_alone(self, one: Load) -> Sequence[Row]:
+        return await self._alone(_sql.LOAD, one.scope, one.id)

@@ -1,0 +1,124 @@
+"""The client of a Redis, and the only place where its errors are translated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+
+from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, LeanflowError, MessageRefused
+
+__all__ = ["Link", "translate", "translated"]
+
+_log = logging.getLogger("leanflow.outbox")
+
+ANSWERING = 5.0
+"""Seconds within which the server is to answer."""
+CONNECTING = 2.0
+"""Seconds to connect."""
+
+
+class Link:
+    """A client, made when it is first wanted.
+
+    Args:
+        name: of the bus, for errors.
+        url: ``redis://``, ``rediss://``, ``unix://``; None: `client` was handed in.
+        client: the application's own; never closed.
+    """
+
+    def __init__(self, name: str, url: str | None, client: Redis | None) -> None:
+        if (url is None) == (client is None):
+            raise InvalidRequest("url", "give a URL, or a client of your own, and not both")
+        if client is not None and client.connection_pool.connection_kwargs.get("decode_responses"):
+            raise InvalidRequest("client", "must be made without decode_responses: bodies are bytes")
+        self.name = name
+        self._url = url
+        self._given = client
+        self._client = client
+
+    @property
+    def client(self) -> Redis:
+        """The client."""
+        if self._client is None:
+            # No retries of the client's own: a batch that failed is the engine's to repeat.
+            self._client = Redis.from_url(
+                str(self._url).replace("valkey", "redis", 1) if str(self._url).startswith("valkey") else str(self._url),
+                socket_timeout=ANSWERING,
+                socket_connect_timeout=CONNECTING,
+                retry=Retry(NoBackoff(), 0),
+            )
+        return self._client
+
+    async def open(self) -> None:
+        """Connect, and look whether the server keeps what it is given.
+
+        Raises:
+            BusUnavailable: it does not answer.
+            BrokerSetup: it throws streams away when memory is short.
+        """
+        try:
+            with translated(self.name):
+                told: dict[str, Any] = await self.client.info()
+        except BaseException:
+            await self.aclose()
+            raise
+        if str(told.get("maxmemory_policy", "")).startswith("allkeys"):
+            await self.aclose()
+            cure = "set maxmemory-policy noeviction"
+            raise BrokerSetup(self.name, f"the server evicts streams ({told['maxmemory_policy']})", cure)
+        if not told.get("aof_enabled"):
+            _log.warning("%s: this Redis has appendonly no: a restart loses what was not saved yet", self.name)
+
+    async def aclose(self) -> None:
+        """Close what was opened here."""
+        client, self._client = self._client, self._given
+        if client is not None and client is not self._given:
+            await client.aclose()
+
+
+def translate(bus: str, error: BaseException) -> LeanflowError | None:
+    """Return an error of the client as one of ours; None if it is none of the client's."""
+    match error:
+        case AuthenticationError() | NoPermissionError():
+            return BrokerSetup(bus, f"the server refused ({type(error).__name__})", "look at user, password and ACL")
+        case BusyLoadingError() | OutOfMemoryError() | ReadOnlyError() | RedisConnectionError() | RedisTimeoutError():
+            return BusUnavailable(bus, type(error).__name__)  # redis-py has taken the code from the text of these
+        case ResponseError():
+            said = str(error)
+            code = said.split(" ", 1)[0]
+            if code in {"MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE", "BUSY"}:
+                return BusUnavailable(bus, code)
+            return MessageRefused(bus, code if code.isupper() else said[:80])
+        case RedisError() | OSError() | TimeoutError():
+            return BusUnavailable(bus, type(error).__name__)
+        case _:
+            return None
+
+
+@contextmanager
+def translated(bus: str) -> Iterator[None]:
+    """Raise what the client raises as an error of ours."""
+    try:
+        yield
+    except Exception as error:
+        ours = translate(bus, error)
+        if ours is None:
+            raise
+        raise ours from error

@@ -1,0 +1,193 @@
+"""The buses as an engine uses them: opened when that can be, left alone while they are away, never waited for long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from leanflow._backoff import wait_before
+from leanflow._policy import Policy
+from leanflow.errors import BusUnavailable, CallerError, InvalidRequest, SetupError
+from leanflow.ports import WAKE, Bus, Clock, Filtering, OutboxRow, Sink
+
+__all__ = ["BusLine", "by_name", "is_away", "open_all"]
+
+_log = logging.getLogger("leanflow.outbox")
+T = TypeVar("T")
+
+STARTING = timedelta(seconds=2)
+"""How long the start of an engine waits for its buses; those that are not there by then are opened later."""
+
+RESTS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 30))
+"""Waits before a bus that was away is tried again; the last is repeated."""
+
+
+def by_name(buses: Iterable[Bus], others: Iterable[str]) -> dict[str, Bus]:
+    """Return buses by their names.
+
+    Args:
+        buses: of one engine.
+        others: the names of its other sinks.
+
+    Raises:
+        InvalidRequest: two sinks have one name.
+    """
+    found: dict[str, Bus] = {}
+    taken = {WAKE, *others}
+    for bus in buses:
+        if bus.name in taken:
+            raise InvalidRequest("bus", f"{bus.name!r} is the name of another sink; choose another")
+        taken.add(bus.name)
+        found[bus.name] = bus
+    return found
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether an error says that the broker is away, which is no announcement's fault: it is tried for ever."""
+    return isinstance(error, BusUnavailable | ConnectionError)
+
+
+class BusLine:
+    """One bus, for all workers of an engine.
+
+    Nothing is claimed for it while it rests, so that a broker's outage counts against no announcement and costs the
+    store nothing.
+    """
+
+    def __init__(self, bus: Bus, clock: Clock, policy: Policy) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._timeout = policy.bus_timeout
+        self._is_open = False
+        self._is_ours = False
+        self._opening = False
+        self._failures = 0
+        self._rest_until: datetime | None = None
+        self._stuck: set[asyncio.Future[None]] = set()
+
+    @property
+    def name(self) -> str:
+        """The sink's name."""
+        return self._bus.name
+
+    @property
+    def sink(self) -> Sink:
+        """What it wants, as kept in the store."""
+        return self._bus.sink if isinstance(self._bus, Filtering) else Sink(name=self.name, reports=True)
+
+    async def open(self) -> None:
+        """Open the bus, unless it is: what was open already stays open.
+
+        Raises:
+            CallerError: it is used wrongly.
+            SetupError: something is missing that no waiting brings. For anything else it is tried again later.
+        """
+        if getattr(self._bus, "is_open", False):
+            self._is_open = True
+            return
+        self._opening = True
+        try:
+            await self._within(self._bus.open(), min(self._timeout, STARTING))
+        except (CallerError, SetupError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bus may raise anything; nothing else waits for it
+            self._rest(error)
+        else:
+            self._is_open = self._is_ours = True
+        finally:
+            self._opening = False
+
+    async def is_ready(self) -> bool:
+        """Return whether it can be published to: open, or to be opened now, and not resting."""
+        now = self._clock.now()
+        if self._opening or self._stuck or (self._rest_until is not None and now < self._rest_until):
+            return False
+        if not self._is_open:
+            try:
+                await self.open()
+            except (CallerError, SetupError) as error:
+                self._rest(error)
+        return self._is_open
+
+    async def publish(self, batch: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
+        """Publish a batch; return for each row None, or what went wrong. It never takes longer than the policy says."""
+        errors: Sequence[BaseException | None]
+        try:
+            errors = await self._within(self._bus.publish(batch), self._timeout)
+        except Exception as error:  # noqa: BLE001 - a bus may raise anything; nothing of the batch is taken as published
+            errors = [error] * len(batch)
+        if len(errors) != len(batch):
+            wrong = BusUnavailable(self.name, f"it answered for {len(errors)} of {len(batch)}")
+            errors = [wrong] * len(batch)
+        if errors and all(error is not None and _is_for_all(error) for error in errors):
+            self._rest(next(error for error in errors if error is not None))
+        else:
+            self._failures, self._rest_until = 0, None
+        return errors
+
+    @property
+    def resting_until(self) -> datetime | None:
+        """Until when it is left alone, if it is."""
+        return self._rest_until
+
+    async def aclose(self) -> None:
+        """Close what was opened here."""
+        ours, self._is_ours, self._is_open = self._is_ours, False, False
+        self._failures, self._rest_until = 0, None
+        if ours:
+            await self._within(self._bus.aclose(), self._timeout)
+
+    def _rest(self, error: BaseException) -> None:
+        wait = wait_before(RESTS, self._failures, self.name)
+        self._rest_until = self._clock.now() + wait
+        self._failures += 1
+        level = logging.ERROR if isinstance(error, CallerError | SetupError) else logging.WARNING
+        what = str(error) if isinstance(error, CallerError | SetupError | BusUnavailable) else type(error).__name__
+        _log.log(level, "%s is away and is tried again in %.0f s: %s", self.name, wait.total_seconds(), what)
+
+    async def _within(self, doing: Awaitable[T], limit: timedelta) -> T:
+        """Wait so long for the bus and no longer, even if it does not let itself be cancelled.
+
+        Raises:
+            TimeoutError: it took longer. It is asked for nothing more before it has ended.
+        """
+        task = asyncio.ensure_future(doing)
+        try:
+            await asyncio.wait({task}, timeout=limit.total_seconds())
+        finally:
+            if not task.done():
+                task.cancel()
+                ended = asyncio.ensure_future(_ended(task))
+                self._stuck.add(ended)
+                ended.add_done_callback(self._stuck.discard)
+        if not task.done():
+            raise TimeoutError(f"{self.name} took longer than {limit.total_seconds():g} s")
+        return task.result()
+
+
+async def open_all(lines: Iterable[BusLine]) -> None:
+    """Open buses at once, and wait a little for them.
+
+    Raises:
+        CallerError: one is used wrongly.
+        SetupError: one lacks something that no waiting brings.
+    """
+    ended = await asyncio.gather(*(line.open() for line in lines), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error
+
+
+def _is_for_all(error: BaseException) -> bool:
+    """Return whether an error says that others would fail as well."""
+    return is_away(error) or isinstance(error, TimeoutError)
+
+
+async def _ended(task: asyncio.Future[T]) -> None:
+    """Return once it has, however that was."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,164 @@
+"""Going through all that a store holds: to forget an entity or a customer, or to encrypt it anew.
+
+The order of erasing makes it resumable. First tombstones, so that nothing new is stored; then what belongs to no
+request; then the requests, those last by which the others were found. Whoever is killed in between and begins anew
+finds the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import attrs
+
+from leanflow._request import DataRequest, Scope
+from leanflow._settings import Settings
+from leanflow._step_rows import CUSTOMER, ENTITY
+from leanflow._steps import Steps
+from leanflow.errors import RequestNotFound
+from leanflow.events import Cancelled
+from leanflow.ports import Body, Encrypting, Erased, Part, Query, Reencrypted, Store
+
+__all__ = ["Eraser", "Reencryption", "mentions"]
+
+AT_ONCE = 100
+SLICE = 20
+"""Bodies that are encrypted anew at a time: each may have a megabyte."""
+
+_REACHED = "reencrypted_to"
+
+
+class Eraser:
+    """Erases in one scope."""
+
+    def __init__(self, settings: Settings, store: Store, steps: Steps) -> None:
+        self._scope = settings.scope
+        self._clock = settings.clock
+        self._store = store
+        self._steps = steps
+
+    async def erase_entity(self, entity_id: str) -> Erased:
+        """Delete everything of an entity; return what there was."""
+        gone = await self._forget([(ENTITY, entity_id)])
+        return gone + await self._erase(Query(entity_id=entity_id))
+
+    async def erase_customer(self, customer_id: str) -> Erased:
+        """Delete everything of a customer and of the entities that the customer's requests name."""
+        entities = sorted({request.entity_id async for request in self._found(Query(customer_id=customer_id))})
+        gone = await self._forget([(CUSTOMER, customer_id), *((ENTITY, each) for each in entities)])
+        for entity_id in entities:  # by whichever request the entity was found, it goes after those that do not say so
+            gone += await self._erase(Query(entity_id=entity_id), but=customer_id)
+        return gone + await self._erase(Query(customer_id=customer_id))
+
+    async def _forget(self, names: Sequence[tuple[str, str]]) -> Erased:
+        """Leave tombstones, and delete what names one of these ids, whether it belongs to a request or to none."""
+        for kind, value in names:
+            await self._store.bury(self._scope, kind, value, now=self._clock.now())
+        values = frozenset(value for _, value in names)
+        gone = Erased()
+        async for body in _all_bodies(self._store, self._scope, Part.parked):
+            if mentions(body.content, values):
+                parked = await self._store.orphan(self._scope, body.place[0], ())
+                gone += Erased(parked=int(parked))
+        async for body in _all_bodies(self._store, self._scope, Part.announcements):
+            if mentions(body.content, values):
+                await self._store.delivered(self._scope, [body.place])
+                gone += Erased(webhooks=1) if body.tag == "webhook" else Erased(announcements=1)
+        return gone
+
+    async def _erase(self, query: Query, *, but: str | None = None) -> Erased:
+        """Erase the requests that a query finds, each in a transaction of its own, except of the customer `but`."""
+        gone = Erased()
+        async for request in self._found(query):
+            if but is None or request.customer_id != but:
+                gone += await self._erase_one(request)
+        return gone
+
+    async def _erase_one(self, request: DataRequest) -> Erased:
+        cancelled = not request.state.is_end
+        if cancelled:  # so that nobody works on it any more, and whoever waits for it is told
+            now = self._clock.now()
+            try:
+                await self._steps.apply(request.id, Cancelled().stamped(now, f"erased:{request.id}"))
+            except RequestNotFound:
+                return Erased()  # erased by another call
+        erased = await self._store.erase(self._scope, request.id, now=self._clock.now())
+        self._steps.forget(request.id)
+        return Erased() if erased is None else attrs.evolve(erased, cancelled=int(cancelled))
+
+    async def _found(self, query: Query) -> AsyncIterator[DataRequest]:
+        while found := await self._store.find(self._scope, attrs.evolve(query, limit=AT_ONCE)):
+            for request in found:
+                yield request
+            query = attrs.evolve(query, after=found[-1].id)
+
+
+class Reencryption:
+    """Goes through all bodies of a scope; where it has got to is remembered in the store."""
+
+    def __init__(self, store: Store, keys: Encrypting, scope: Scope) -> None:
+        self._store = store
+        self._keys = keys
+        self._scope = scope
+
+    async def run(self, progress: Callable[[Reencrypted], None]) -> Reencrypted:
+        """Encrypt anew what is not encrypted with the newest key; return how much."""
+        done = Reencrypted()
+        reached = await self._reached()
+        parts = list(Part)
+        for part in parts[parts.index(reached[0]) if reached else 0 :]:
+            after = reached[1] if reached is not None and reached[0] is part else None
+            while found := await self._store.bodies(self._scope, part, after=after, limit=SLICE):
+                old = [(body, body.content) for body in found if not self._keys.is_current(body)]
+                written = await self._store.rewrite(self._scope, old) if old else 0
+                done = Reencrypted(looked_at=done.looked_at + len(found), written=done.written + written)
+                after = found[-1].place
+                await self._store.remember(self._scope, _REACHED, json.dumps([self._keys.newest, part, *after]))
+                progress(done)
+        await self._keys.retire(self._scope)
+        await self._store.remember(self._scope, _REACHED, "")
+        return done
+
+    async def _reached(self) -> tuple[Part, tuple[str, str]] | None:
+        """Return behind which body an interrupted run with the same key goes on."""
+        note = await self._store.remember(self._scope, _REACHED)
+        if not note:
+            return None
+        key, part, first, second = json.loads(note)
+        return (Part(part), (first, second)) if key == self._keys.newest else None
+
+
+async def _all_bodies(store: Store, scope: Scope, part: Part) -> AsyncIterator[Body]:
+    """Yield the bodies of one part."""
+    after: tuple[str, str] | None = None
+    while found := await store.bodies(scope, part, after=after, limit=AT_ONCE):
+        for body in found:
+            yield body
+        after = found[-1].place
+
+
+def mentions(content: bytes, values: frozenset[str]) -> bool:
+    """Return whether one of these ids stands in a body as a whole text, however it is spelled in JSON.
+
+    An announced webhook is JSON within a text of the announcement's JSON: it is looked into as well.
+    """
+    try:
+        nodes = [json.loads(content)]
+    except ValueError:
+        return any(value.encode() in content for value in values)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            nodes += node.values()
+        elif isinstance(node, list):
+            nodes += node
+        elif isinstance(node, str):
+            if node in values:
+                return True
+            if node.startswith("{"):
+                try:
+                    nodes.append(json.loads(node))
+                except ValueError:
+                    continue
+    return False

@@ -1,0 +1,26 @@
+"""hypothesis strategies: what Lean may say, what may arrive of it, and what may happen to a request.
+
+Everything on the wire is raw bytes, in all the shapes that were documented or captured: API v1 and v2, times of any
+precision, ids that are left out, types and statuses that nobody knows. Needs hypothesis (the extra ``testing``).
+"""
+
+from __future__ import annotations
+
+from leanflow.testing._arriving import Delivery, deliveries, forged, malformed
+from leanflow.testing._histories import History, disturbed, histories
+from leanflow.testing._said import ANSWERS, answers, calls_to_lean, times, webhooks
+
+__all__ = [
+    "ANSWERS",
+    "Delivery",
+    "History",
+    "answers",
+    "calls_to_lean",
+    "deliveries",
+    "disturbed",
+    "forged",
+    "histories",
+    "malformed",
+    "times",
+    "webhooks",
+]

@@ -1,0 +1,101 @@
+"""The example page in a real browser: an application's own backend and page, from the button to the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from leanflow.mockbank import Fault
+from tests.browser.chromium import PHONE, window
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+if not (Path(__file__).parents[2] / "examples").is_dir():
+    pytest.skip("the examples are not part of the wheel", allow_module_level=True)
+
+
+async def _types_the_code(page: Page, labels: tuple[str, str, str]) -> None:
+    code, confirm, done = labels
+    link = page.frame_locator("dialog iframe")
+    await link.get_by_label(code, exact=True).fill("1111")
+    await link.get_by_role("button", name=confirm).click()
+    await link.get_by_role("button", name=done, exact=True).click()
+
+
+@pytest.mark.parametrize(
+    ("language", "texts", "labels"),
+    [
+        ("en", ("Load my accounts", "Continue to my bank", "Here are your accounts."), ("Code", "Confirm", "Done")),
+        ("ar", ("تحميل حساباتي", "المتابعة إلى البنك", "هذه حساباتك."), ("رمز التحقق", "تأكيد", "تم")),
+    ],
+)
+async def test_the_example_shows_the_accounts_after_a_reconnect(
+    browser: Browser, tmp_path: Path, language: str, texts: tuple[str, str, str], labels: tuple[str, str, str]
+) -> None:
+    """The button, the bank's wish, a change of mind, the code: then the accounts are there, by themselves."""
+    from examples.reconnect_page.__main__ import running
+
+    load, to_bank, here = texts
+    async with running(tmp_path) as (url, lean), window(browser, PHONE) as context:
+        page = await context.new_page()
+        troubles: list[str] = []
+        page.on("console", lambda one: troubles.append(one.text) if one.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        await page.goto(f"{url}/?lang={language}")
+        await page.get_by_role("button", name=load).click()
+        await page.get_by_role("button", name=to_bank).click()
+        link = page.frame_locator("dialog iframe")
+        await link.locator("h1:focus").wait_for()
+        await page.keyboard.press("Escape")
+        await link.locator('main[data-screen="leave"] .main').click()
+        await page.get_by_role("button", name=to_bank).click()
+        await _types_the_code(page, labels)
+        await page.get_by_role("status").get_by_text(here).wait_for()
+        entity_id = lean.bank.state()["entities"][0]["entity_id"]
+        assert await page.get_by_role("listitem").count() == len(lean.bank.accounts_of(entity_id)) >= 2
+        assert await page.get_by_role("button", name=to_bank).count() == 0
+        assert "AED" in await page.get_by_role("list").inner_text()
+        html = await page.evaluate("(({lang, dir, scrollWidth}) => [lang, dir, scrollWidth])(document.documentElement)")
+        assert html == [language, "rtl" if language == "ar" else "ltr", 360]
+        await page.get_by_role("button", name=load).click()  # the session lives: no bank in between
+        await page.get_by_role("status").get_by_text(here).wait_for()
+        assert troubles == []
+
+
+async def test_the_example_has_the_way_out_of_an_ended_consent(browser: Browser, tmp_path: Path) -> None:
+    """CONSENT_EXPIRED is an end: the page runs Lean.connect, and asks anew."""
+    from examples.reconnect_page.__main__ import running
+
+    async with running(tmp_path) as (url, lean), window(browser) as context:
+        lean.bank.revoke_consent(lean.bank.state()["entities"][0]["entity_id"])
+        page = await context.new_page()
+        await page.goto(url)
+        await page.get_by_role("button", name="Load my accounts").click()
+        await page.get_by_text("Your consent has ended.").wait_for()
+        assert await page.get_by_role("button", name="Load my accounts").is_enabled()
+        await page.get_by_role("button", name="Continue to my bank").click()
+        link = page.frame_locator("dialog iframe")
+        await link.get_by_role("button", name="Lean Mockbank").click()
+        await link.get_by_role("button", name="Allow").click()
+        await link.get_by_label("Username").fill("mockbank_user_3")
+        await link.get_by_label("Password").fill("mockbank_user_3")
+        await link.get_by_role("button", name="Log in").click()
+        await _types_the_code(page, ("Code", "Confirm", "Done"))
+        await page.get_by_role("status").get_by_text("Here are your accounts.").wait_for()
+        assert len(lean.bank.state()["entities"]) == 1
+
+
+async def test_the_example_tells_what_failed(browser: Browser, tmp_path: Path) -> None:
+    """An account that the bank has locked is an end without data; the button works again."""
+    from examples.reconnect_page.__main__ import running
+
+    async with running(tmp_path) as (url, lean), window(browser) as context:
+        lean.bank.fault(Fault.failed("EU_ACCOUNT_LOCKED"))
+        page = await context.new_page()
+        await page.goto(url)
+        await page.get_by_role("button", name="Load my accounts").click()
+        await page.get_by_text("Your accounts could not be loaded.").wait_for()
+        assert await page.get_by_role("button", name="Load my accounts").is_enabled()
+        assert not await page.get_by_role("button", name="Continue to my bank").is_visible()

@@ -1,0 +1,87 @@
+"""The Postgres store keeps the port's promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from leanflow.testing.conformance import StoreConformance
+from leanflow_adapters.postgres import PostgresStore
+from tests.support.postgres import URL, drop, empty, fresh_schema
+
+
+@pytest.fixture(scope="module")
+def schema() -> Iterator[str]:
+    """Give the name of a schema with empty tables, gone afterwards."""
+    name = asyncio.run(fresh_schema())
+    yield name
+    asyncio.run(drop(name))
+
+
+class Application(asyncpg.Connection):  # type: ignore[misc]
+    """An application's connection, in a transaction of its own."""
+
+    own: Any = None
+
+    async def begin(self) -> None:
+        """Begin."""
+        self.own = self.transaction()
+        await self.own.start()
+
+    async def commit(self) -> None:
+        """Commit."""
+        await self.own.commit()
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        await self.own.rollback()
+
+
+class TestPostgresStore(StoreConformance):
+    """Durable, on the engine's clock, joins asyncpg connections."""
+
+    durable = True
+    joins = True
+
+    @pytest.fixture
+    async def store(self, schema: str) -> AsyncIterator[PostgresStore]:
+        """Give an open store without rows."""
+        await empty(schema)
+        store = PostgresStore(URL, schema=schema, clock="engine")
+        await store.open()
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    async def reopen(self, schema: str) -> AsyncIterator[Callable[[], Awaitable[PostgresStore]]]:
+        """Give further stores on the same data, as another process has them."""
+        opened: list[PostgresStore] = []
+
+        async def reopen() -> PostgresStore:
+            other = PostgresStore(URL, schema=schema, clock="engine")
+            await other.open()
+            opened.append(other)
+            return other
+
+        yield reopen
+        for other in opened:
+            await other.aclose()
+
+    @pytest.fixture
+    async def connect(self) -> AsyncIterator[Callable[[], Awaitable[Application]]]:
+        """Give an application's own connections, in a transaction."""
+        opened: list[Application] = []
+
+        async def connect() -> Application:
+            connection: Application = await asyncpg.connect(URL, connection_class=Application)
+            opened.append(connection)
+            await connection.begin()
+            return connection
+
+        yield connect
+        for connection in opened:
+            await connection.close()

@@ -1,0 +1,254 @@
+"""The Redis Streams bus keeps the port's promises, and its subscriptions theirs, over a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import pytest
+from redis.asyncio import Redis
+
+from leanflow.cloudevents import read
+from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest
+from leanflow.ports import OutboxRow
+from leanflow.testing.conformance import BusConformance, Published
+from leanflow_adapters._bus import Envelope, Subscription
+from leanflow_adapters.redis_streams import RedisStreamsBus, _incoming
+from tests.support import redis as support
+from tests.support.subscribing import Put, Receiver, Replies, Subscribe, Subscribing, until
+from tests.support.wire import Wire
+
+REFUSED = '"wanted elsewhere"'
+
+
+@pytest.fixture
+async def stream() -> AsyncIterator[str]:
+    """Give a key that nobody has; what begins with it is gone afterwards."""
+    name = await support.fresh_prefix()
+    yield name
+    async with Redis.from_url(support.URL) as client:
+        keys = [key async for key in client.scan_iter(match=f"{name}*", count=1000)]
+        if keys:
+            await client.delete(*keys)
+
+
+@pytest.fixture
+async def client(stream: str) -> AsyncIterator[Any]:
+    """Give a client beside the bus."""
+    async with Redis.from_url(support.URL) as client:
+        yield client
+
+
+@pytest.fixture
+async def wire(stream: str) -> AsyncIterator[Wire]:
+    """Give a way to the server that can be cut."""
+    at = urlsplit(support.URL)
+    async with Wire(at.hostname or "127.0.0.1", at.port or 6379) as wire:
+        yield wire
+
+
+class TestRedisStreamsBus(BusConformance):
+    """Structured, its own client."""
+
+    envelope: Envelope = "structured"
+
+    @pytest.fixture
+    async def bus(self, stream: str, wire: Wire, client: Any) -> AsyncIterator[RedisStreamsBus]:
+        """Give an open bus, whose topic for some payloads is a key that is no stream."""
+        await client.set(f"{stream}:text", "x")
+        bus = RedisStreamsBus(
+            f"redis://127.0.0.1:{wire.port}/0",
+            topic=lambda event: f"{stream}:text" if event.payload == REFUSED else stream,
+            envelope=self.envelope,
+        )
+        await bus.open()
+        yield bus
+        await bus.aclose()
+
+    @pytest.fixture
+    def messages(self, client: Any, stream: str) -> Callable[[], Awaitable[list[Published]]]:
+        """Give what the stream has."""
+
+        async def messages() -> list[Published]:
+            found = []
+            for _, fields in await client.xrange(stream):
+                told = {name.decode(): value for name, value in fields.items()}
+                body = told.pop("data")
+                event = read({name: value.decode() for name, value in told.items()}, body)
+                assert told["id"].decode() == event.key
+                found.append(
+                    Published(key=event.key, kind=event.kind, request_id=event.request_id, payload=event.payload)
+                )
+            return found
+
+        return messages
+
+    @pytest.fixture
+    def unwanted(self) -> Callable[[OutboxRow], OutboxRow]:
+        """Have it sent to a key that is no stream."""
+        return lambda row: attrs.evolve(row, payload=REFUSED)
+
+    @pytest.fixture
+    def away(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Cut the wire for a while."""
+        return wire.away
+
+
+class TestRedisStreamsBusBinary(TestRedisStreamsBus):
+    """Binary: attributes as fields."""
+
+    envelope = "binary"
+
+
+class TestRedisStreamsSubscription(Subscribing):
+    """Its broker is a real one, behind a wire that can be cut."""
+
+    @pytest.fixture
+    def put(self, client: Any, stream: str) -> Put:
+        """Put an entry on the stream."""
+
+        async def put(headers: Mapping[str, str], body: bytes) -> None:
+            fields: dict[Any, Any] = {**headers, "data": body}
+            await client.xadd(stream, fields)
+
+        return put
+
+    @pytest.fixture
+    def subscribe(self, stream: str, wire: Wire) -> Subscribe:
+        """Make a subscription."""
+
+        def subscribe(receive: Receiver, **arguments: Any) -> Subscription:
+            bus = RedisStreamsBus(f"redis://127.0.0.1:{wire.port}/0")
+            return bus.subscribe(stream, receive, durable="group", **arguments)
+
+        return subscribe
+
+    @pytest.fixture
+    def away(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Cut the wire for a while."""
+        return wire.away
+
+    @pytest.fixture
+    def replies(self, client: Any, stream: str) -> Replies:
+        """Make a reply address."""
+        number = iter(range(100))
+
+        async def replies() -> tuple[str, Callable[[], Awaitable[tuple[Mapping[str, str], bytes]]]]:
+            address = f"{stream}:replies:{next(number)}"
+
+            async def answer() -> tuple[Mapping[str, str], bytes]:
+                while not (entries := await client.xrange(address)):
+                    await asyncio.sleep(0.005)
+                told = {name.decode(): value for name, value in entries[0][1].items()}
+                body = told.pop("data")
+                return {name: value.decode() for name, value in told.items()}, body
+
+            return address, answer
+
+        return replies
+
+    async def test_what_a_dead_process_had_is_taken_over(
+        self,
+        put: Put,
+        subscribe: Subscribe,
+        receiver: Receiver,
+        client: Any,
+        stream: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Once it was idle so long; what waits for its own time is left to wait."""
+        await put({}, b"take")
+        await client.xgroup_create(stream, "group", id="0")
+        assert await client.xreadgroup("group", "dead", {stream: ">"}, count=1)
+        monkeypatch.setattr(_incoming, "IDLE", 1)
+        await put({}, b"raise")
+        async with subscribe(receiver) as subscription:
+            await until(lambda: subscription.counts["taken"] == 1 and subscription.counts["again"] >= 1)
+        async with subscribe(receiver):
+            await put({}, b"take too")
+            await until(lambda: b"take too" in receiver.bodies)
+        assert {b"raise", b"take", b"take too"} == set(receiver.bodies)
+        assert receiver.bodies.count(b"raise") <= 2, "it waited for its time"
+
+    async def test_what_was_trimmed_away_meanwhile_is_let_go(
+        self, put: Put, subscribe: Subscribe, receiver: Receiver, client: Any, stream: str
+    ) -> None:
+        """A stream that the application trims has lost it; the others go on."""
+        await put({}, b"raise")
+        async with subscribe(receiver, backoff=Subscribing.soon) as subscription:
+            await until(lambda: subscription.counts["again"] >= 1)
+            await client.xtrim(stream, maxlen=0)
+            await put({}, b"take")
+            await until(lambda: subscription.counts["taken"] == 1)
+            async with asyncio.timeout(20):
+                while (await client.xpending(stream, "group"))["pending"]:
+                    await asyncio.sleep(0.01)
+
+
+ROW = OutboxRow(key="r:1:requested", sink="redis-streams", kind="change", request_id="r", payload="{}")
+
+
+async def test_a_stream_is_kept_short_where_that_was_asked_for(client: Any, stream: str) -> None:
+    """About so many entries stay."""
+    bus = RedisStreamsBus(support.URL, topic=stream, maxlen=10)
+    await bus.open()
+    for batch in range(5):
+        rows = [attrs.evolve(ROW, key=f"r:{batch}-{n}:x") for n in range(100)]
+        assert list(await bus.publish(rows)) == [None] * 100
+    await bus.aclose()
+    assert await client.xlen(stream) <= 110, "Redis trims by whole nodes of 100"
+
+
+async def test_an_applications_client_is_used_and_never_closed(client: Any, stream: str) -> None:
+    """It is theirs; one that decodes bodies is refused."""
+    bus = RedisStreamsBus(client=client, topic=stream)
+    await bus.open()
+    assert list(await bus.publish([ROW])) == [None]
+    await bus.aclose()
+    assert await client.xlen(stream) == 1
+    with pytest.raises(InvalidRequest, match="decode_responses"):
+        RedisStreamsBus(client=Redis(decode_responses=True))
+
+
+async def test_no_server_is_an_error_and_leaves_nothing() -> None:
+    """Opening fails soon, and the same bus can be opened later."""
+    async with Wire("127.0.0.1", 1) as wire:
+        port = wire.port
+    bus = RedisStreamsBus(f"redis://127.0.0.1:{port}/0")
+    for _ in range(2):
+        with pytest.raises(BusUnavailable):
+            await bus.open()
+    assert not bus.is_open
+
+
+async def test_a_server_that_evicts_or_refuses_is_named(stream: str) -> None:
+    """A stream that memory pressure takes away is none; a wrong password is the deployment's."""
+    with support.server() as own:
+        await support.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru", url=own.url)
+        bus = RedisStreamsBus(own.url)
+        with pytest.raises(BrokerSetup, match=r"allkeys-lru.*noeviction"):
+            await bus.open()
+        await support.do("CONFIG", "SET", "maxmemory-policy", "noeviction", url=own.url)
+        await bus.open()
+        await support.do("CONFIG", "SET", "maxmemory", "1", url=own.url)
+        (error,) = await bus.publish([ROW])
+        assert isinstance(error, BusUnavailable), "full memory is no row's fault"
+        await bus.aclose()
+        await support.do("CONFIG", "SET", "maxmemory", "0", url=own.url)
+        await support.do("CONFIG", "SET", "requirepass", "secret", url=own.url)
+        with pytest.raises(BrokerSetup, match="password") as caught:
+            await RedisStreamsBus(own.url.replace("//", "//:geheim@")).open()
+        assert "geheim" not in str(caught.value)
+
+
+def test_it_is_built_cold_and_says_nothing_of_secrets() -> None:
+    """No loop, no I/O; what is wrong is named."""
+    assert repr(RedisStreamsBus("redis://:geheim@nowhere:1")) == "RedisStreamsBus('redis-streams', closed)"
+    cases: tuple[dict[str, Any], ...] = ({}, {"url": "redis://x", "maxlen": 0}, {"url": "redis://x", "envelope": "no"})
+    for wrong in cases:
+        with pytest.raises(InvalidRequest):
+            RedisStreamsBus(**wrong)

@@ -1,0 +1,88 @@
+"""A TCP wire to a server, to be cut: what was connected breaks, and nobody gets through until it is mended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+__all__ = ["Wire"]
+
+
+class Wire:
+    """A way to a server.
+
+    Args:
+        host: of the server.
+        port: of the server.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._there = host, port
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.cut()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Let the server be out of reach for a while."""
+        await self.cut()
+        yield
+        await self.mend()
+
+    async def cut(self) -> None:
+        """Break every connection, and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.snap()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def snap(self) -> None:
+        """Break every connection; new ones get through."""
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def mend(self) -> None:
+        """Let connections through, at the port where they were before."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            far, onward = await asyncio.open_connection(*self._there)
+        except OSError:
+            back.transport.abort()
+            return
+        ends = {back, onward}
+        self._open |= ends
+        try:
+            await asyncio.gather(_pump(near, onward), _pump(far, back))
+        finally:
+            self._open -= ends
+            for end in ends:
+                end.transport.abort()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while came := await source.read(1 << 16):
+            sink.write(came)
+            await sink.drain()
+    sink.close()

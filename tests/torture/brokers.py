@@ -1,0 +1,325 @@
+"""The brokers that buses are tortured with: each a small class, under its name in `BROKERS`.
+
+A further bus writes such a class, in a module of its own if it is long, puts it into `BROKERS`, and gives
+`tests.torture.clients.bus_of` its case; the scenarios `R26-<name>` and `bus-in-<name>` come of that by themselves.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import aio_pika
+from aiokafka import AIOKafkaProducer
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
+from redis.asyncio import Redis
+
+from leanflow.cloudevents import CloudEvent, read
+from tests.support import kafka, nats, rabbitmq, redis
+from tests.support.wire import Wire
+from tests.torture.clients import IN, OUT
+
+__all__ = ["BROKERS", "DURABLE", "Broker"]
+
+DURABLE = "torture"
+"""The name of the subscription."""
+
+
+class Broker(abc.ABC):
+    """A broker of one's own, with nothing on it: `async with` starts and ends it."""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return why it cannot be started here, or None."""
+        return None
+
+    @property
+    @abc.abstractmethod
+    def at(self) -> str:
+        """What a child needs to find it: a URL."""
+
+    @abc.abstractmethod
+    async def __aenter__(self) -> Self:
+        """Start it."""
+
+    @abc.abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+
+    @abc.abstractmethod
+    async def restart(self) -> None:
+        """End it as a crash does, and start it again with all that it had confirmed."""
+
+    @abc.abstractmethod
+    async def told(self) -> Sequence[CloudEvent]:
+        """Return all announcements that are there, in the broker's order."""
+
+    where: str = IN
+    """What is subscribed to."""
+
+    @abc.abstractmethod
+    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        """Put messages (headers, body) where a subscription to `where` takes them, repeats and all."""
+
+
+class NatsBroker(Broker):
+    """NATS JetStream."""
+
+    def __init__(self) -> None:
+        self._server = nats.NatsServer()
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return why it cannot be started here, or None."""
+        return nats.NatsServer.missing()
+
+    @property
+    def at(self) -> str:
+        """Its URL."""
+        return self._server.url
+
+    async def __aenter__(self) -> Self:
+        await self._server.start()
+        async with nats.connected(self.at) as client:
+            js = client.jetstream()
+            await js.add_stream(StreamConfig(name="out", subjects=[OUT]))
+            await js.add_stream(StreamConfig(name="in", subjects=[IN]))
+            # What is on its way when the server is killed comes again after two seconds, not after NatsBus' own sixty.
+            soon = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=2, max_deliver=-1)
+            await js.add_consumer("in", soon, durable_name=DURABLE, filter_subject=IN)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._server.__aexit__(kind, error, trace)
+
+    async def restart(self) -> None:
+        """Kill it, and start it again."""
+        await self._server.kill()
+        await self._server.start()
+
+    async def told(self) -> Sequence[CloudEvent]:
+        """Read the stream."""
+        async with nats.connected(self.at) as client:
+            return [read(msg.headers or {}, msg.data or b"") for msg in await nats.kept(client, "out")]
+
+    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        """Publish them."""
+        async with nats.connected(self.at) as client:
+            js = client.jetstream()
+            for headers, body in messages:
+                await js.publish(IN, body, headers=dict(headers))
+
+
+class RedisBroker(Broker):
+    """Redis Streams, every write synced."""
+
+    def __init__(self) -> None:
+        self._life = AsyncExitStack()
+        self._server: redis.Server
+
+    @property
+    def at(self) -> str:
+        """Its URL."""
+        return self._server.url
+
+    async def __aenter__(self) -> Self:
+        self._server = self._life.enter_context(redis.server())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._life.aclose()
+
+    async def restart(self) -> None:
+        """Kill it, and start it again."""
+        self._server.kill()
+        self._server.start()
+
+    async def told(self) -> Sequence[CloudEvent]:
+        """Read the stream."""
+        client: Any
+        async with Redis.from_url(self.at) as client:
+            entries = await client.xrange(OUT)
+        return [read({"content-type": fields[b"content-type"].decode()}, fields[b"data"]) for _, fields in entries]
+
+    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        """Add them."""
+        client: Any
+        async with Redis.from_url(self.at) as client:
+            for headers, body in messages:
+                await client.xadd(IN, {**headers, "data": body})
+
+
+class RabbitBroker(Broker):
+    """A node of RabbitMQ's, with durable queues. It takes seconds to start."""
+
+    def __init__(self) -> None:
+        self._server = rabbitmq.RabbitServer()
+        self._mine = ""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return why it cannot be started here, or None."""
+        return rabbitmq.RabbitServer.missing()
+
+    @property
+    def at(self) -> str:
+        """Its URL."""
+        return self._server.url
+
+    @property
+    def _url(self) -> str:
+        return self._server.url
+
+    async def __aenter__(self) -> Self:
+        await self._server.start()
+        await self._make()
+        return self
+
+    async def _make(self) -> None:
+        async with await aio_pika.connect(self._url) as connection:
+            channel = await connection.channel()
+            for queue in (OUT, IN):
+                await channel.declare_queue(self._mine + queue, durable=True)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._server.__aexit__(kind, error, trace)
+
+    async def restart(self) -> None:
+        """Kill it, and start it again."""
+        await self._server.kill()
+        await self._server.start()
+
+    async def told(self) -> Sequence[CloudEvent]:
+        """Take what the queue has."""
+        found = []
+        async with await aio_pika.connect(self._url) as connection:
+            queue = await (await connection.channel()).get_queue(self._mine + OUT)
+            while (message := await queue.get(no_ack=True, fail=False)) is not None:
+                found.append(read({"content-type": message.content_type or ""}, message.body))
+        return found
+
+    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        """Publish them."""
+        async with await aio_pika.connect(self._url) as connection:
+            channel = await connection.channel()
+            for headers, body in messages:
+                message = aio_pika.Message(body, headers=dict(headers), delivery_mode=2)
+                await channel.default_exchange.publish(message, self._mine + IN)
+
+
+class WiredRabbitBroker(RabbitBroker):
+    """The RabbitMQ that is there, behind a wire: instead of crashing it is out of reach for a moment."""
+
+    def __init__(self) -> None:
+        self._mine = f"leanflow-{uuid4().hex}-"
+        self._life = AsyncExitStack()
+        self._wire: Wire
+        self._near = ""
+        self.where = self._mine + IN
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return nothing: whether it is there is found out by using it."""
+        return None
+
+    @property
+    def at(self) -> str:
+        """The URL of the wire's near end, and what names of queues begin with."""
+        return f"{self._near}#{self._mine}"
+
+    @property
+    def _url(self) -> str:
+        return rabbitmq.URL
+
+    async def __aenter__(self) -> Self:
+        self._wire, self._near = await self._life.enter_async_context(rabbitmq.wired())
+        await self._make()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._life.aclose()
+        async with await aio_pika.connect(self._url) as connection:
+            channel = await connection.channel()
+            for queue in (OUT, IN, f"{IN}.set-aside", f"{IN}.again.1s"):
+                await channel.queue_delete(self._mine + queue)
+
+    async def restart(self) -> None:
+        """Cut the wire, and mend it."""
+        async with self._wire.away():
+            await asyncio.sleep(0.2)
+
+
+class KafkaBroker(Broker):
+    """librdkafka's mock cluster: all its brokers go down and come back, with what they had in memory."""
+
+    def __init__(self) -> None:
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells at length that nobody is there
+        self._cluster = kafka.KafkaCluster()
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return why it cannot be started here, or None."""
+        return kafka.missing()
+
+    @property
+    def at(self) -> str:
+        """Where its brokers are."""
+        return ",".join(self._cluster.servers)
+
+    async def __aenter__(self) -> Self:
+        self._cluster.__enter__()
+        for topic in (OUT, IN, f"{IN}.set-aside"):
+            self._cluster.topic(topic)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cluster.__exit__(kind, error, trace)
+
+    async def restart(self) -> None:
+        """Take it down and bring it back: every connection breaks, and for a second there is nobody."""
+        self._cluster.down()
+        await asyncio.sleep(1)
+        self._cluster.up()
+
+    async def told(self) -> Sequence[CloudEvent]:
+        """Read the topic, one partition behind the other: what is kept in order is in one."""
+        return [
+            read({name: value.decode() for name, value in record.headers}, record.value)
+            for record in await self._cluster.records(OUT)
+        ]
+
+    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+        """Send them."""
+        async with AIOKafkaProducer(bootstrap_servers=self._cluster.servers, acks="all") as producer:
+            for headers, body in messages:
+                told = [(name, value.encode()) for name, value in headers.items()]
+                await producer.send_and_wait(IN, body, headers=told)
+
+
+BROKERS: Mapping[str, type[Broker]] = MappingProxyType(
+    {
+        "nats": NatsBroker,
+        "redis": RedisBroker,
+        "rabbit": RabbitBroker,
+        "rabbit-wire": WiredRabbitBroker,
+        "kafka": KafkaBroker,
+    }
+)
