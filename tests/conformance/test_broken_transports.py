@@ -18,8 +18,22 @@ from leanflow._call import Answer, Call
 from leanflow.errors import CallFailed, NotStarted
 from leanflow.testing import FakeClock
 from leanflow.testing.conformance import FarEnd, TransportConformance
+from leanflow.testing.conformance._far_end import difference
 from leanflow_adapters.mockbank import MockbankTransport
 from tests.support.suites import Fixtures, complaint, hasten, sentences
+
+
+@pytest.mark.parametrize(
+    ("came", "sent", "said"),
+    [
+        (b"a" * 9, b"a" * 9, ""),
+        (b"", b"ab", "0 bytes came of 2"),
+        (b"abc", b"ab", "3 bytes came of 2"),
+        (b"a" * 5_000_000 + b"b", b"a" * 5_000_000 + b"c", "byte 5,000,000 of 5,000,001 came as b'b', not as b'c'"),
+    ],
+)
+def test_a_difference_of_megabytes_is_told_in_a_line(came: bytes, sent: bytes, said: str) -> None:
+    assert difference(came, sent) == said
 
 
 class RepeatsACutCall(MockbankTransport):

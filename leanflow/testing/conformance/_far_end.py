@@ -14,7 +14,7 @@ from leanflow._call import Answer, Call
 from leanflow.mockbank import Exchange, Mockbank
 from leanflow.ports import Transport
 
-__all__ = ["CALL", "CUT", "PATIENCE", "POST", "Build", "FarEnd", "said", "until"]
+__all__ = ["CALL", "CUT", "PATIENCE", "POST", "Build", "FarEnd", "difference", "said", "until"]
 
 PATIENCE = 10.0
 """Seconds after which a test takes what it waits for as never to come."""
@@ -83,6 +83,20 @@ class FarEnd(Mockbank):
 def said(status: int = 200, body: bytes = b"{}", headers: Mapping[str, str] | None = None, **more: Any) -> Exchange:
     """Return an answer to plan; `delay` and `cut_after` as of `Exchange`."""
     return Exchange(answer=Answer(status=status, body=body, headers=headers or {}), **more)
+
+
+def difference(came: bytes, sent: bytes) -> str:
+    """Return where two bodies part; empty if they do not.
+
+    ``assert came == sent`` would take hours of megabytes that differ: with ``CI`` set, or ``-vv``, pytest compares
+    them line by line.
+    """
+    if came == sent:
+        return ""
+    at = next((at for at, (one, other) in enumerate(zip(came, sent, strict=False)) if one != other), None)
+    if at is None:
+        return f"{len(came):,} bytes came of {len(sent):,}"
+    return f"byte {at:,} of {len(sent):,} came as {came[at : at + 16]!r}, not as {sent[at : at + 16]!r}"
 
 
 async def until(happened: Callable[[], bool], what: str) -> None:
