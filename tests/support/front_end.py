@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -178,6 +179,23 @@ class FrontEndSuite:
             async with http.get(f"{url}/{request_id}/events", headers={**ME, "last-event-id": "x"}) as stream:
                 assert (await _event(stream))["version"] == 3
 
+    @pytest.mark.parametrize("path", ["", "/events"])
+    async def test_head_is_answered_at_once_and_without_a_body(
+        self, serve: Serve, flows: LeanFlow, request_id: str, path: str
+    ) -> None:
+        """What GET would answer, without what it would tell; of a stream too, which is not opened for it."""
+        async with serve(flows, authorise=is_theirs, streams=Streams(at_once=1)) as url:
+            for user, status in (("user-17", 200), ("user-17", 200), ("user-18", 403)):
+                answer = await _exchange("HEAD", f"{url}/{request_id}{path}", {"x-user": user})
+                head, _, body = answer.partition(b"\r\n\r\n")
+                assert int(head.split()[1]) == status
+                assert body == b""
+                if (path, status) == ("/events", 200):
+                    assert b"content-type: text/event-stream" in head.lower()
+            await flows.cancel(request_id)
+            seen = {**ME, "last-event-id": "2"}
+            assert (await _exchange("HEAD", f"{url}/{request_id}/events", seen)).split()[1] == b"204"
+
     async def test_a_stream_that_is_silent_says_that_it_lives(
         self, serve: Serve, flows: LeanFlow, request_id: str, http: aiohttp.ClientSession
     ) -> None:
@@ -225,6 +243,20 @@ class FrontEndSuite:
 
 _ROUTES = (("GET", ""), ("GET", "/events"), ("POST", "/prompt"), ("POST", "/callback"))
 _SAID = {"number": 1, "payload": {"status": "SUCCESS"}}
+
+
+async def _exchange(method: str, url: str, headers: dict[str, str]) -> bytes:
+    """Return all that a server says to a request before it hangs up: clients hide what they do not expect."""
+    there = urlsplit(url)
+    reader, writer = await asyncio.open_connection(there.hostname, there.port)
+    told = {"host": there.netloc, "connection": "close", **headers}
+    lines = [f"{method} {there.path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
 
 
 async def _unavailable(_request_id: str) -> DataRequest:

@@ -109,15 +109,16 @@ class FrontEnd:
                 number, payload = parse_callback(await visit.read())
                 return taken(await self._flows.callback(request.id, payload, prompt=number))
             case "events":
-                return self._stream(request, seen_by(visit.last_event_id))
+                return self._stream(request, visit)
             case _:
                 return looked(request)
 
-    def _stream(self, request: DataRequest, seen: int) -> Reply | AsyncIterator[bytes]:
+    def _stream(self, request: DataRequest, visit: Visit) -> Reply | AsyncIterator[bytes]:
+        seen = seen_by(visit.last_event_id)
         if request.state.is_end and request.version <= seen:
             return Reply(status=204)  # a browser that gets this does not come again
         self._streams.check(self.open_streams)
-        return self._events(request, seen)
+        return _nothing() if visit.method == "HEAD" else self._events(request, seen)
 
     async def _events(self, request: DataRequest, seen: int) -> AsyncIterator[bytes]:
         """Yield the request's progress, each version after `seen` once, the last of those that came together."""
@@ -140,6 +141,13 @@ class FrontEnd:
                     request = later
         finally:
             self.open_streams -= 1
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """Answer HEAD: a stream's headers, and its end at once."""
+    none: tuple[bytes, ...] = ()
+    for event in none:
+        yield event
 
 
 async def newer(flows: Asking, request: DataRequest, seconds: float) -> DataRequest | None:

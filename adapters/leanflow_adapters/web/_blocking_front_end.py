@@ -113,15 +113,17 @@ class BlockingFrontEnd:
                 number, payload = parse_callback(visit.read())
                 return taken(self._flows.callback(request.id, payload, prompt=number))
             case "events":
-                return self._stream(request, seen_by(visit.last_event_id))
+                return self._stream(request, visit)
             case _:
                 return looked(request)
 
-    def _stream(self, request: DataRequest, seen: int) -> Reply | Iterator[bytes]:
+    def _stream(self, request: DataRequest, visit: BlockingVisit) -> Reply | Iterator[bytes]:
+        seen = seen_by(visit.last_event_id)
         if request.state.is_end and request.version <= seen:
             return Reply(status=204)  # a browser that gets this does not come again
         self._streams.check(self._open)
-        return self._events(request, seen)
+        # HEAD: a stream's headers, and its end at once.
+        return iter(()) if visit.method == "HEAD" else self._events(request, seen)
 
     def _events(self, request: DataRequest, seen: int) -> Iterator[bytes]:
         """Yield the request's progress, each version after `seen` once, the last of those that came together."""
