@@ -14,7 +14,7 @@ from ._scenario import TIMED, Scenario, Timed
 from ._settings import Login, Settings, TestUser
 from ._state import PERMISSIONS
 from ._webhooks import ATTEMPT_LIMIT, RETRIES, Delivery
-from .adversary._disturbances import Disturbance
+from .adversary._disturbances import Disturbance, Subject
 from .adversary._effects import EFFECTS, KINDS, Effect
 from .adversary._faults import Context, Fault
 from .adversary._progress import MODELS, Pace, Progress
@@ -51,6 +51,7 @@ __all__ = [
     "Scenario",
     "Settings",
     "Storm",
+    "Subject",
     "TestUser",
     "Timed",
     "WebhookRecord",

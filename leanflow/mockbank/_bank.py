@@ -17,6 +17,7 @@ from ._settings import Settings
 from ._state import Result
 from ._webhooks import Delivery
 from ._world import World
+from .adversary._disturbances import Subject
 from .api._exchange import Exchange
 from .api._openapi import describe
 from .api._route_table import routes
@@ -210,8 +211,21 @@ class Mockbank(UserSide, BankSide, AdversarySide):
     def emit(
         self, kind: str, payload: dict[str, Any], message: str = "", now: datetime | None = None, *, lane: str = ""
     ) -> str | None:
-        """Emit any webhook; return its event id, or None if nobody subscribed to its type."""
-        return self._world.webhooks.emit(kind, payload, message or kind, self._at(now), lane=lane)
+        """Emit any webhook; return its event id, or None if nobody subscribed to its type.
+
+        Disturbances that are aimed strike it if its payload names what they are aimed at.
+
+        Args:
+            kind: its type, as ``results.ready``.
+            payload: anything.
+            message: the type, if there is none.
+            now: the present time.
+            lane: webhooks of one lane are sent one after the other; Mockbank's own have the entity's or the bank's id.
+        """
+        names = (payload.get(key) for key in ("reconnect_id", "refresh_id", "entity_id", "id", "identifier"))
+        known = (self._world.subject_named(name) for name in (*names, lane))
+        subject = next((one for one in known if one is not None), Subject())
+        return self._world.webhooks.emit(kind, payload, message or kind, self._at(now), lane=lane, subject=subject)
 
     def resend(self, event_id: str, now: datetime | None = None) -> bool:
         """Send an event of the past 90 days once more; False if there is none of that id."""

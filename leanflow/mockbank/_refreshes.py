@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ._state import Entity, Refresh
+from ._state import Entity, Refresh, resource_of
 from ._world import World
 from .adversary._progress import Progress
 from .basics._memory import thin
@@ -61,7 +61,7 @@ def _announce(world: World, refresh: Refresh, now: datetime) -> None:
         "data_status": data_status(world, refresh, now, "transaction_availability"),
     }
     message = "The refresh of an entity's data has moved on."
-    world.webhooks.emit("entity.data.refresh.updated", payload, message, now, lane=refresh.entity.entity_id)
+    world.tell("entity.data.refresh.updated", payload, message, refresh.entity, now, resource_of(refresh))
 
 
 def data_status(world: World, refresh: Refresh, now: datetime, availability: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ._settings import Login, TestUser
 from .adversary._progress import Progress
 from .countries._country import Bank
 
-__all__ = ["PERMISSIONS", "Availability", "Customer", "Entity", "Refresh", "Result", "Wanted"]
+__all__ = ["PERMISSIONS", "Availability", "Customer", "Entity", "Refresh", "Result", "Wanted", "resource_of"]
 
 PERMISSIONS = (
     "identity",
@@ -147,6 +147,11 @@ class Refresh:
     ends_by_itself: bool = True
     reconnect_since: datetime | None = None
     wrong_otps: int = 0
+
+
+def resource_of(waiting: Result | Refresh) -> Resource:
+    """Return what was asked for."""
+    return waiting.wanted.resource if isinstance(waiting, Result) else Resource.refresh
 
 
 @attrs.define(kw_only=True)

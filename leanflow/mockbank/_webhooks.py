@@ -21,7 +21,7 @@ from leanflow._lean.signature import HEADER, sign
 from ._log import Log, WebhookRecord
 from ._settings import Settings
 from .adversary._adversary import Adversary
-from .adversary._disturbances import Disturbance
+from .adversary._disturbances import Disturbance, Subject
 from .basics._dice import Ids
 from .basics._json import to_bytes
 from .basics._memory import thin
@@ -30,6 +30,7 @@ from .basics._times import micro, nano
 __all__ = ["ATTEMPT_LIMIT", "RETRIES", "Delivery", "SentEvent", "Webhooks"]
 
 RETRIES = tuple(timedelta(minutes=m) for m in (1, 2, 5, 10, 60, 180))  # after the first attempt (Lean docs, Webhooks)
+_NOBODY = Subject()
 ATTEMPT_LIMIT = timedelta(seconds=10)  # an answer later than this is none
 
 
@@ -112,12 +113,21 @@ class Webhooks:
 
     # making
 
-    def emit(self, kind: str, payload: Mapping[str, Any], message: str, now: datetime, *, lane: str = "") -> str | None:
+    def emit(
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        message: str,
+        now: datetime,
+        *,
+        lane: str = "",
+        subject: Subject = _NOBODY,
+    ) -> str | None:
         """Emit an event; return its id, or None if the application is not subscribed to its type."""
         if self.subscribed is not None and kind not in self.subscribed:
             return None
         struck = Disturbance()
-        for one in self._adversary.webhook(kind, lane):
+        for one in self._adversary.webhook(kind, subject):
             if not one.besides:
                 struck = struck.joined(one)
                 continue

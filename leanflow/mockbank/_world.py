@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from leanflow._request import Resource
 from leanflow.errors import InvalidRequest
 
 from ._later import Later
 from ._link_session import Link
 from ._log import Log
 from ._settings import Login, Settings, TestUser
-from ._state import PERMISSIONS, Availability, Customer, Entity, Refresh, Result, Wanted
+from ._state import PERMISSIONS, Availability, Customer, Entity, Refresh, Result, Wanted, resource_of
 from ._webhooks import Webhooks
 from .adversary._adversary import Adversary
+from .adversary._disturbances import Subject
 from .adversary._progress import Progress
 from .basics._dice import Ids, derived_id
 from .basics._memory import thin
@@ -149,7 +151,31 @@ class World:
                 "bank_type": entity.user.bank_type,
             },
         }
-        self.webhooks.emit(kind, payload, message, now, lane=entity.entity_id)
+        self.tell(kind, payload, message, entity, now)
+
+    def tell(
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        message: str,
+        entity: Entity,
+        now: datetime,
+        resource: Resource | None = None,
+    ) -> None:
+        """Emit a webhook of an entity; of a call that asked for a resource, if there is one."""
+        subject = Subject(entity_id=entity.entity_id, bank=entity.bank.identifier, resource=resource)
+        self.webhooks.emit(kind, payload, message, now, lane=entity.entity_id, subject=subject)
+
+    def subject_named(self, name: object) -> Subject | None:
+        """Return what a webhook is about that names an entity, a result, a refresh or a bank; None: nothing known."""
+        if not isinstance(name, str):
+            return None
+        found: Result | Refresh | None = self.results.get(name) or self.refreshes.get(name)
+        entity = self.entities.get(name) if found is None else found.entity
+        if entity is None:
+            return Subject(bank=name) if name in self.availability else None
+        resource = None if found is None else resource_of(found)
+        return Subject(entity_id=entity.entity_id, bank=entity.bank.identifier, resource=resource)
 
     def session_live(self, entity: Entity, now: datetime) -> bool:
         """Return whether the bank still lets the user in."""
@@ -214,13 +240,8 @@ class World:
         if result.status == "OK":
             return
         result.status, result.as_of, result.ready_at, result.polls_left = "OK", when, None, None
-        self.webhooks.emit(
-            "results.ready",
-            {"id": result.results_id},
-            "The results are ready to be fetched.",
-            when,
-            lane=result.entity.entity_id,
-        )
+        payload, message = {"id": result.results_id}, "The results are ready to be fetched."
+        self.tell("results.ready", payload, message, result.entity, when, result.wanted.resource)
 
     def _ready_when_due(self, result: Result, when: datetime) -> None:
         if result.status == "PENDING" and result.ready_at == when:
@@ -258,7 +279,12 @@ class World:
             setattr(availability, name, value)
         payload = {"identifier": bank.identifier, "availability": self.availability_of(bank)}
         self.webhooks.emit(
-            "bank.availability.updated", payload, "The availability of a bank changed.", now, lane=bank.identifier
+            "bank.availability.updated",
+            payload,
+            "The availability of a bank changed.",
+            now,
+            lane=bank.identifier,
+            subject=Subject(bank=bank.identifier),
         )
 
     def availability_of(self, bank: Bank) -> dict[str, Any]:

@@ -219,6 +219,21 @@ def test_a_fault_can_be_disarmed_and_the_nth_call_struck(lean: BankClient) -> No
 
 
 @pytest.mark.parametrize(
+    ("aim", "words"),
+    [
+        ({"bank": "NOPE"}, "bank: 'NOPE' is none of LEANMB1, MOCK_UAE"),
+        ({"resource": "balance"}, "resource: is 'balance'; must be one of identity, accounts, balances"),
+    ],
+)
+def test_a_fault_that_could_strike_nothing_is_not_armed(lean: BankClient, aim: dict[str, str], words: str) -> None:
+    """An unknown bank and an unknown resource are told by their names."""
+    with pytest.raises(InvalidRequest) as raised:
+        lean.bank.fault(Fault.failed(**aim))
+    assert words in str(raised.value)
+    assert lean.bank.armed() == {}
+
+
+@pytest.mark.parametrize(
     "fault",
     [
         *(Fault.of({"effect": effect}) for effect in EFFECTS),

@@ -19,7 +19,7 @@ from leanflow.events import (
     ResultsReady,
     WebhookEvent,
 )
-from leanflow.mockbank import Delivery, Disturbance
+from leanflow.mockbank import Delivery, Disturbance, Scenario, control
 from tests.support.bank import BankClient
 
 
@@ -287,10 +287,79 @@ def test_disturbances_can_be_aimed(lean: BankClient) -> None:
     assert [one["payload"]["id"] for one in lean.webhooks()] == [here, there]
 
 
+def test_disturbances_can_be_aimed_at_a_bank(lean: BankClient) -> None:
+    """Its entities' webhooks, its own, and those that are emitted by hand and name one of them; no others."""
+    here, there = lean.bank.connect("a", bank="LEANMB1"), lean.bank.connect("b", bank="MOCK_UAE")
+    lean.webhooks()
+    lean.bank.disturb(Disturbance(bank="MOCK_UAE", drop=True))
+    for entity, bank in ((here, "LEANMB1"), (there, "MOCK_UAE")):
+        lean.bank.revoke_consent(entity)
+        lean.bank.switch_bank(bank, active_data=False)
+        lean.bank.emit("test", {"id": entity})
+        lean.bank.emit("test", {"identifier": bank})
+        lean.bank.emit("test", {"of": 1}, lane=entity)
+    lean.bank.emit("test", {"of": 2})
+    named = [(one["type"], *list(one["payload"].values())[:1]) for one in lean.webhooks()]
+    assert named == [
+        ("entity.updated", here),
+        ("bank.availability.updated", "LEANMB1"),
+        ("test", here),
+        ("test", "LEANMB1"),
+        ("test", 1),
+        ("test", 2),
+    ]
+
+
+def test_disturbances_can_be_aimed_at_a_resource(lean: BankClient) -> None:
+    """At what is said of calls that asked for it: `entity.reconnected` and `results.ready`; `refresh`: of refreshes."""
+    entity = lean.bank.connect()
+    lean.webhooks()
+    lean.bank.disturb(Disturbance(resource="identity", retyped="test.identity"))
+    lean.bank.disturb(Disturbance(resource="refresh", retyped="test.refresh"))
+    for path in ("accounts", "identity"):
+        lean.bank.expire_session(entity)
+        asked = lean.ask("GET", f"/data/v2/{path}", entity_id=entity)[1]["results_id"]
+        lean.bank.submit_otp(asked, "1111")
+        lean.bank.emit("by.hand", {"id": asked})
+        lean.later(seconds=5)
+        types = [one["type"] for one in lean.webhooks()]
+        assert types == (
+            ["entity.reconnected", "results.ready", "by.hand"] if path == "accounts" else ["test.identity"] * 3
+        )
+    refresh = lean.ask("POST", "/data/v2/refreshes", {"entity_id": entity})[1]["refresh_id"]
+    lean.later(seconds=10)
+    told = [(one["type"], one["payload"]["refresh_id"]) for one in lean.webhooks()]
+    assert told == [("test.refresh", refresh)] * len(told)
+    assert told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"bank": 7}, "bank: is 7; must be a text"),
+        ({"bank": "NOPE"}, "bank: 'NOPE' is none of LEANMB1, MOCK_UAE"),
+        ({"resource": "salaries"}, "resource: is 'salaries'; must be one of identity, accounts, balances"),
+        ({"banks": "LEANMB1"}, "banks: is no disturbance; known are types, entity_id, bank, resource"),
+    ],
+)
+def test_a_wrong_aim_is_told(lean: BankClient, wrong: dict[str, Any], words: str) -> None:
+    """By its name, with what it is and what it may be; in a scenario with the file and the key, too."""
+    with pytest.raises(InvalidRequest) as raised:
+        lean.bank.disturb(Disturbance.of({**wrong, "drop": True}))
+    assert words in str(raised.value)
+    with pytest.raises(InvalidRequest) as raised:
+        Scenario.of({"disturbances": [{**wrong, "drop": True}]}, "day.toml")
+    assert f"day.toml: disturbances[0].{words}" in str(raised.value)
+    with pytest.raises(InvalidRequest) as raised:
+        control(lean.bank, "disturb", {**wrong, "drop": True}, lean.now)
+    assert words in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "disturbance",
     [
         Disturbance(),
+        Disturbance(bank="LEANMB1", resource="balances", drop=True),
         Disturbance(types=["a", "b"], entity_id="x", nth=3, times=2, skip=1),
         Disturbance(copies=1, delay=timedelta(seconds=1.5), drop=True, reverse=True, early=True, forgeries=2),
         Disturbance(wrong_signature=True, unsigned=True, without_event_id=True, without_timestamp=True),

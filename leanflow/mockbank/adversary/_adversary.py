@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import attrs
 
-from ._disturbances import Disturbance
+from ._disturbances import Disturbance, Subject
 from ._effects import STAGES
 from ._faults import Context, Fault
 from ._progress import Pace
@@ -116,13 +116,13 @@ class Adversary:
                 return one.thing
         return None
 
-    def webhook(self, kind: str, entity_id: str) -> list[Disturbance]:
-        """Take everything that strikes one webhook of a type and an entity."""
+    def webhook(self, kind: str, subject: Subject) -> list[Disturbance]:
+        """Take everything that strikes one webhook of a type about a subject."""
         self._webhooks += 1
         if self.storm is not None:
             for disturbance in self.storm.disturbances(kind, self._webhooks):
                 self._add(disturbance, gust=True)
-        return self._take(Disturbance, lambda one: one.strikes(kind, entity_id, self._webhooks), at_most=None)
+        return self._take(Disturbance, lambda one: one.strikes(kind, subject, self._webhooks), at_most=None)
 
     def _fault(self, effects: frozenset[str], context: Context) -> Fault | None:
         if not self._armed:  # nearly always: calls are counted in thousands per second

@@ -13,6 +13,7 @@ from leanflow.mockbank.basics._checks import (
     FIELDS,
     FROM_0,
     FROM_1,
+    RESOURCE,
     SWITCH,
     TEXT,
     TEXT_OR_NONE,
@@ -24,7 +25,7 @@ from leanflow.mockbank.basics._checks import (
 )  # fmt: skip
 from leanflow.mockbank.basics._lines import inline, parse_inline
 
-__all__ = ["Disturbance"]
+__all__ = ["Disturbance", "Subject"]
 
 
 def _as_types(value: Any) -> frozenset[str] | None:
@@ -39,6 +40,21 @@ def _as_span(value: Any) -> Any:
 
 
 @attrs.frozen(kw_only=True)
+class Subject:
+    """What a webhook is about: what a disturbance can be aimed at. None: nothing of the kind.
+
+    Attributes:
+        entity_id: whose it is.
+        bank: the identifier of the entity's bank, or of the bank that it tells of.
+        resource: what the call asked for that it ends or that the user was wanted for.
+    """
+
+    entity_id: str | None = None
+    bank: str | None = None
+    resource: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Disturbance:
     """What happens to webhooks. ``str(disturbance)`` is the line of a scenario that arms it.
 
@@ -47,6 +63,9 @@ class Disturbance:
     Attributes:
         types: the webhook types that it strikes; None: all.
         entity_id: only webhooks of this entity.
+        bank: only webhooks of this bank, by its identifier: of its entities, and ``bank.availability.updated``.
+        resource: only webhooks of calls for this resource, as ``transactions``: ``results.ready``, and the
+            ``entity.reconnected`` of such a call; ``refresh``: those of refreshes.
         nth: only the so-many-th webhook that Mockbank emits, from 1.
         times: how many webhooks it strikes; None (or ``"always"``): until it is disarmed.
         skip: how many matching webhooks pass first.
@@ -71,6 +90,8 @@ class Disturbance:
 
     types: frozenset[str] | None = attrs.field(default=None, converter=_as_types)
     entity_id: str | None = None
+    bank: str | None = None
+    resource: str | None = None
     nth: int | None = None
     times: int | None = attrs.field(default=None, converter=as_times)
     skip: int = 0
@@ -135,11 +156,13 @@ class Disturbance:
         """What it does, in a word or a few: for a log."""
         return "+".join(name for name in self.told() if name not in _AIMS)
 
-    def strikes(self, kind: str, entity_id: str, number: int) -> bool:
-        """Return whether it is aimed at a webhook of this type and entity, the so-many-th of all."""
+    def strikes(self, kind: str, subject: Subject, number: int) -> bool:
+        """Return whether it is aimed at a webhook of this type about this subject, the so-many-th of all."""
         return (
             (self.types is None or kind in self.types)
-            and self.entity_id in (None, entity_id)
+            and self.entity_id in (None, subject.entity_id)
+            and self.bank in (None, subject.bank)
+            and self.resource in (None, subject.resource)
             and self.nth in (None, number)
         )
 
@@ -169,7 +192,7 @@ _SWITCHES = (
 )
 
 
-_AIMS = ("types", "entity_id", "nth", "times", "skip")
+_AIMS = ("types", "entity_id", "bank", "resource", "nth", "times", "skip")
 _CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         **dict.fromkeys(_SWITCHES, SWITCH),
@@ -177,6 +200,8 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "times": TIMES,
         "nth": FROM_1,
         "entity_id": TEXT_OR_NONE,
+        "bank": TEXT_OR_NONE,
+        "resource": RESOURCE,
         "retyped": TEXT_OR_NONE,
         "reconnect_id": (lambda value: value in (None, "wrong", "stale"), "wrong or stale"),
         "replace": (lambda value: value is None or FIELDS[0](value), FIELDS[1]),

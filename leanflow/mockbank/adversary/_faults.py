@@ -9,7 +9,17 @@ from typing import Any, Self
 import attrs
 
 from leanflow.errors import InvalidRequest
-from leanflow.mockbank.basics._checks import FROM_0, FROM_1, TEXT_OR_NONE, TIMES, Check, as_times, check, known
+from leanflow.mockbank.basics._checks import (
+    FROM_0,
+    FROM_1,
+    RESOURCE,
+    TEXT_OR_NONE,
+    TIMES,
+    Check,
+    as_times,
+    check,
+    known,
+)
 from leanflow.mockbank.basics._lines import inline, parse_inline
 
 from ._effects import EFFECTS
@@ -236,7 +246,7 @@ class Fault:
 
 _AIMS: Mapping[str, Check] = MappingProxyType(
     {
-        "resource": TEXT_OR_NONE,
+        "resource": RESOURCE,
         "entity_id": TEXT_OR_NONE,
         "bank": TEXT_OR_NONE,
         "path": TEXT_OR_NONE,

@@ -9,7 +9,7 @@ from typing import Any, Self
 import attrs
 
 from leanflow.errors import InvalidRequest
-from leanflow.mockbank.basics._checks import TEXT_OR_NONE, Check, check, is_number, is_whole, known, one_of
+from leanflow.mockbank.basics._checks import RESOURCE, TEXT_OR_NONE, Check, check, is_number, is_whole, known, one_of
 from leanflow.mockbank.basics._lines import inline, parse_inline
 
 __all__ = ["MODELS", "PROGRESS", "Pace", "Progress", "as_progress"]
@@ -131,7 +131,7 @@ class Pace:
 
     def __attrs_post_init__(self) -> None:
         check("model", self.model, one_of(*MODELS))
-        check("resource", self.resource, TEXT_OR_NONE)
+        check("resource", self.resource, RESOURCE)
         check("entity_id", self.entity_id, TEXT_OR_NONE)
 
     @classmethod

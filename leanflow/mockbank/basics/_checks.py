@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from leanflow._request import Resource
 from leanflow.errors import InvalidRequest
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FROM_1",
     "HTTP_STATUS",
     "NAMES",
+    "RESOURCE",
     "SECONDS",
     "SWITCH",
     "TEXT",
@@ -53,6 +55,7 @@ URL: Check = (
     lambda value: isinstance(value, str) and value.startswith(("http://", "https://")),
     "an address that begins with http:// or https://",
 )
+RESOURCE: Check = (lambda value: value is None or value in tuple(Resource), f"one of {', '.join(Resource)}")
 SWITCH: Check = (lambda value: isinstance(value, bool), "true or false")
 SECONDS: Check = (lambda value: is_number(value) and value >= 0, "a number of seconds")
 FROM_0: Check = (lambda value: is_whole(value) and value >= 0, "a whole number, not negative")

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from leanflow.mockbank import _refreshes
-from leanflow.mockbank._state import Entity, Refresh, Result
+from leanflow.mockbank._state import Entity, Refresh, Result, resource_of
 from leanflow.mockbank._world import World
 
 __all__ = ["LinkOutcome", "cancel", "set_consent", "submit_otp", "wanted_user"]
@@ -101,7 +101,8 @@ def _wrong(world: World, waiting: Result | Refresh, bank: str) -> LinkOutcome:
 def _reconnect(world: World, waiting: Result | Refresh, reconnect_id: str, now: datetime) -> None:
     entity = waiting.entity
     entity.session_over, entity.last_used = False, now
-    _announce(world, entity, reconnect_id, now)
+    payload = {"id": entity.entity_id, "reconnect_id": reconnect_id}
+    world.tell("entity.reconnected", payload, "The entity was reconnected.", entity, now, resource_of(waiting))
     if isinstance(waiting, Refresh):
         _refreshes.start(world, waiting, now)
         return
@@ -115,11 +116,6 @@ def _reconnect(world: World, waiting: Result | Refresh, reconnect_id: str, now: 
     for result in ready:
         world.pend(result, now, world.progress("reconnects", result))
     world.catch_up(now)
-
-
-def _announce(world: World, entity: Entity, reconnect_id: str, now: datetime) -> None:
-    payload = {"id": entity.entity_id, "reconnect_id": reconnect_id}
-    world.webhooks.emit("entity.reconnected", payload, "The entity was reconnected.", now, lane=entity.entity_id)
 
 
 def cancel(world: World, reconnect_id: str, now: datetime) -> LinkOutcome:

@@ -20,11 +20,21 @@ class AdversarySide(Side):
     """What goes wrong on demand."""
 
     def fault(self, fault: Fault) -> int:
-        """Arm a fault of the API; return the id that disarms it."""
+        """Arm a fault of the API; return the id that disarms it.
+
+        Raises:
+            InvalidRequest: it is aimed at a bank that there is not.
+        """
+        self._world.bank(fault.bank)
         return self._world.adversary.arm(fault)
 
     def disturb(self, disturbance: Disturbance) -> int:
-        """Arm a disturbance of webhooks; return the id that disarms it."""
+        """Arm a disturbance of webhooks; return the id that disarms it.
+
+        Raises:
+            InvalidRequest: it is aimed at a bank that there is not.
+        """
+        self._world.bank(disturbance.bank)
         return self._world.adversary.arm(disturbance)
 
     def pace(self, pace: Pace) -> int:
