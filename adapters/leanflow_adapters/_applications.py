@@ -14,11 +14,19 @@ from typing import Any
 
 from leanflow.errors import InvalidRequest
 
-__all__ = ["awaited_sqlalchemy", "blocking_sqlalchemy", "django", "execute", "unwrapped"]
+__all__ = ["awaited_sqlalchemy", "blocking_sqlalchemy", "django", "execute", "unjoinable", "unwrapped"]
 
 
-async def awaited_sqlalchemy(connection: Any) -> Any:
-    """Return the AsyncConnection that is, or is behind, what the application handed over; None if it is neither."""
+async def awaited_sqlalchemy(connection: Any, speaks: str) -> Any:
+    """Return the AsyncConnection that is, or is behind, what the application handed over; None if it is neither.
+
+    Args:
+        connection: what was handed over.
+        speaks: its database and driver, as SQLAlchemy's URLs have them.
+
+    Raises:
+        InvalidRequest: it is closed, or speaks to another database or by another driver.
+    """
     if "sqlalchemy.ext.asyncio" not in sys.modules:
         return None
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session  # noqa: PLC0415
@@ -28,11 +36,19 @@ async def awaited_sqlalchemy(connection: Any) -> Any:
     if isinstance(connection, AsyncSession):
         with unwrapped():
             connection = await connection.connection()
-    return _open(connection) if isinstance(connection, AsyncConnection) else None
+    return _checked(connection, speaks) if isinstance(connection, AsyncConnection) else None
 
 
-def blocking_sqlalchemy(connection: Any) -> Any:
-    """Return the Connection that is, or is behind, what the application handed over; None if it is neither."""
+def blocking_sqlalchemy(connection: Any, speaks: str) -> Any:
+    """Return the Connection that is, or is behind, what the application handed over; None if it is neither.
+
+    Args:
+        connection: what was handed over.
+        speaks: its database and driver, as SQLAlchemy's URLs have them.
+
+    Raises:
+        InvalidRequest: it is closed, or speaks to another database or by another driver.
+    """
     if "sqlalchemy" not in sys.modules:
         return None
     from sqlalchemy import Connection  # noqa: PLC0415
@@ -43,20 +59,23 @@ def blocking_sqlalchemy(connection: Any) -> Any:
     if isinstance(connection, Session):
         with unwrapped():
             connection = connection.connection()
-    return _open(connection) if isinstance(connection, Connection) else None
+    return _checked(connection, speaks) if isinstance(connection, Connection) else None
 
 
-def _open(connection: Any) -> Any:
+def _checked(connection: Any, speaks: str) -> Any:
     if connection.closed:
         raise InvalidRequest("connection", "it is closed")
+    spoken = f"{connection.dialect.name}+{connection.dialect.driver}"
+    if spoken != speaks:
+        raise InvalidRequest("connection", f"SQLAlchemy must speak {speaks}, and speaks {spoken}")
     return connection
 
 
-def django(connection: Any) -> Any:
+def django(connection: Any, vendor: str) -> Any:
     """Return Django's connection of this thread, in an atomic block; None if it is none of Django's.
 
     Raises:
-        InvalidRequest: it is in no atomic block, or in one that can only be rolled back.
+        InvalidRequest: it is in no atomic block, in one that can only be rolled back, or to another vendor's database.
     """
     if "django.db" not in sys.modules:
         return None
@@ -72,7 +91,16 @@ def django(connection: Any) -> Any:
         raise InvalidRequest("connection", "it is in no transaction: use `with transaction.atomic():`")
     if connection.needs_rollback:
         raise InvalidRequest("connection", "its atomic block has failed and can only be rolled back")
+    if connection.vendor != vendor:
+        raise InvalidRequest("connection", f"it is to another database than the store's: {connection.vendor}")
     return connection
+
+
+def unjoinable(connection: Any, expected: str, *, blocks: bool) -> InvalidRequest:
+    """Return the error for a connection of a kind that cannot be joined; `blocks`: those that block were expected."""
+    kind = type(connection).__name__
+    other = "are awaited join through leanflow.LeanFlow" if blocks else "block join through leanflow.blocking"
+    return InvalidRequest("connection", f"expected {expected}, got {kind}; connections that {other}")
 
 
 async def execute(connection: Any, sql: str, arguments: Sequence[Any]) -> Any:

@@ -11,12 +11,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import asyncpg
 
 from leanflow.errors import InvalidRequest, StoreUnavailable
-from leanflow_adapters._applications import awaited_sqlalchemy, blocking_sqlalchemy, django, execute, unwrapped
+from leanflow_adapters._applications import (
+    awaited_sqlalchemy,
+    blocking_sqlalchemy,
+    django,
+    execute,
+    unjoinable,
+    unwrapped,
+)
 from leanflow_adapters.postgres._connection import translated
 from leanflow_adapters.postgres._rows import Row
 
@@ -70,13 +77,8 @@ class _SqlAlchemyAsync:
     """SQLAlchemy's AsyncConnection over asyncpg."""
 
     blocks = False
-    _driver: ClassVar[str] = "asyncpg"
 
     def __init__(self, connection: Any) -> None:
-        dialect = connection.dialect
-        if (dialect.name, dialect.driver) != ("postgresql", self._driver):
-            spoken = f"{dialect.name}+{dialect.driver}"
-            raise InvalidRequest("connection", f"SQLAlchemy must speak postgresql+{self._driver}, and speaks {spoken}")
         self._connection = connection
 
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
@@ -97,7 +99,6 @@ class _SqlAlchemy(_SqlAlchemyAsync):
     """SQLAlchemy's Connection over psycopg."""
 
     blocks = True
-    _driver = "psycopg"
 
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         with _told():
@@ -141,8 +142,6 @@ class _Django:
     blocks = True
 
     def __init__(self, connection: Any) -> None:
-        if connection.vendor != "postgresql":
-            raise InvalidRequest("connection", f"it is to another database than the store's: {connection.vendor}")
         if "psycopg" not in sys.modules or not _is_psycopg(connection.connection):
             raise InvalidRequest("connection", "Django must have psycopg 3 beneath, and has psycopg2")
         self._connection = connection
@@ -227,12 +226,9 @@ async def awaited_link(connection: Any) -> Link:
     """
     if isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
         return _Asyncpg(connection)
-    if (found := await awaited_sqlalchemy(connection)) is not None:
+    if (found := await awaited_sqlalchemy(connection, "postgresql+asyncpg")) is not None:
         return _SqlAlchemyAsync(found)
-    kind = type(connection).__name__
-    raise InvalidRequest(
-        "connection", f"expected {_AWAITED}, got {kind}; connections that block join through leanflow.blocking"
-    )
+    raise unjoinable(connection, _AWAITED, blocks=False)
 
 
 async def blocking_link(connection: Any) -> Link:
@@ -243,11 +239,8 @@ async def blocking_link(connection: Any) -> Link:
     """
     if "psycopg" in sys.modules and _is_psycopg(connection):
         return _Psycopg(connection)
-    if (found := blocking_sqlalchemy(connection)) is not None:
+    if (found := blocking_sqlalchemy(connection, "postgresql+psycopg")) is not None:
         return _SqlAlchemy(found)
-    if (found := django(connection)) is not None:
+    if (found := django(connection, "postgresql")) is not None:
         return _Django(found)
-    kind = type(connection).__name__
-    raise InvalidRequest(
-        "connection", f"expected {_BLOCKING}, got {kind}; connections that are awaited join through leanflow.LeanFlow"
-    )
+    raise unjoinable(connection, _BLOCKING, blocks=True)

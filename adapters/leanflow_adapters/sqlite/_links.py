@@ -10,12 +10,19 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import aiosqlite
 
 from leanflow.errors import InvalidRequest
-from leanflow_adapters._applications import awaited_sqlalchemy, blocking_sqlalchemy, django, execute, unwrapped
+from leanflow_adapters._applications import (
+    awaited_sqlalchemy,
+    blocking_sqlalchemy,
+    django,
+    execute,
+    unjoinable,
+    unwrapped,
+)
 
 __all__ = ["Link", "awaited_link", "blocking_link"]
 
@@ -98,13 +105,8 @@ class _SqlAlchemy:
     """SQLAlchemy's Connection over sqlite3."""
 
     blocks = True
-    _driver_name: ClassVar[str] = "pysqlite"
 
     def __init__(self, connection: Any) -> None:
-        dialect = connection.dialect
-        if (dialect.name, dialect.driver) != ("sqlite", self._driver_name):
-            spoken = f"{dialect.name}+{dialect.driver}"
-            raise InvalidRequest("connection", f"SQLAlchemy must speak sqlite+{self._driver_name}, and speaks {spoken}")
         self._connection = connection
         with unwrapped(sqlite3.Error):
             self.driver = self._sync.connection.driver_connection
@@ -134,7 +136,6 @@ class _SqlAlchemyAsync(_SqlAlchemy):
     """SQLAlchemy's AsyncConnection over aiosqlite."""
 
     blocks = False
-    _driver_name = "aiosqlite"
 
     @property
     def _sync(self) -> Any:
@@ -147,8 +148,6 @@ class _Django:
     blocks = True
 
     def __init__(self, connection: Any) -> None:
-        if connection.vendor != "sqlite":
-            raise InvalidRequest("connection", f"it is to another database than the store's: {connection.vendor}")
         self._connection = connection
         self.driver = connection.connection
 
@@ -185,12 +184,9 @@ async def awaited_link(connection: Any) -> Link:
             return _Aiosqlite(connection, await connection.cursor())
         except ValueError as error:
             raise InvalidRequest("connection", "it is not open") from error
-    if (found := await awaited_sqlalchemy(connection)) is not None:
+    if (found := await awaited_sqlalchemy(connection, "sqlite+aiosqlite")) is not None:
         return _SqlAlchemyAsync(found)
-    kind = type(connection).__name__
-    raise InvalidRequest(
-        "connection", f"expected {_AWAITED}, got {kind}; connections that block join through leanflow.blocking"
-    )
+    raise unjoinable(connection, _AWAITED, blocks=False)
 
 
 async def blocking_link(connection: Any) -> Link:
@@ -204,11 +200,8 @@ async def blocking_link(connection: Any) -> Link:
             return _Plain(connection)
         except sqlite3.Error as error:  # closed, or another thread's
             raise InvalidRequest("connection", f"it cannot be worked with: {error}") from error
-    if (found := blocking_sqlalchemy(connection)) is not None:
+    if (found := blocking_sqlalchemy(connection, "sqlite+pysqlite")) is not None:
         return _SqlAlchemy(found)
-    if (found := django(connection)) is not None:
+    if (found := django(connection, "sqlite")) is not None:
         return _Django(found)
-    kind = type(connection).__name__
-    raise InvalidRequest(
-        "connection", f"expected {_BLOCKING}, got {kind}; connections that are awaited join through leanflow.LeanFlow"
-    )
+    raise unjoinable(connection, _BLOCKING, blocks=True)
