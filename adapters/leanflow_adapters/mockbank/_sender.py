@@ -18,8 +18,6 @@ from ._clocks import Advancing
 
 __all__ = ["Sender"]
 
-_ANSWER_IN = 10.0  # real seconds a receiver has (Lean docs, Webhooks); on a faster clock too, or none would make it
-
 
 class Sender:
     """Sends a bank's webhooks on a clock, while it is entered with ``async with``.
@@ -27,11 +25,13 @@ class Sender:
     Args:
         bank: whose deliveries it sends; after each change of the bank call `wake`.
         clock: says what is due.
+        answer_in: real time a receiver has for its whole answer; on a faster clock, too, or none would make it.
     """
 
-    def __init__(self, bank: Mockbank, clock: Clock) -> None:
+    def __init__(self, bank: Mockbank, clock: Clock, answer_in: timedelta) -> None:
         self._bank = bank
         self._clock = clock
+        self._answer_in = answer_in.total_seconds()
         self._session: aiohttp.ClientSession | None = None
         self._loop_task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
@@ -40,7 +40,7 @@ class Sender:
         self._drains: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_IN))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._answer_in))
         self._loop_task = asyncio.create_task(self._send_when_due())
         return self
 
@@ -163,7 +163,8 @@ class Sender:
             async with self._session.post(
                 delivery.url, data=delivery.body, headers=delivery.headers, allow_redirects=False
             ) as response:
-                await response.read()
+                async for _ in response.content.iter_any():
+                    pass  # an answer is all of it; nothing of it is kept
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             status = None

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from leanflow._call import Answer, Call
 from leanflow.errors import InvalidRequest, NotStarted
-from leanflow.mockbank import COMMANDS, Exchange, LinkOutcome, Mockbank, control
+from leanflow.mockbank import ATTEMPT_LIMIT, COMMANDS, Exchange, LinkOutcome, Mockbank, control
 from leanflow.ports import Clock
 
 from ._clocks import ScaledClock
@@ -36,6 +36,7 @@ def serve(
     clock: Clock | None = None,
     scale: float = 1.0,
     webhook_url: str | None = None,
+    answer_in: timedelta = ATTEMPT_LIMIT,
 ) -> MockbankServer:
     """Return a server that listens while it is entered, with ``async with``.
 
@@ -49,15 +50,18 @@ def serve(
         clock: what it runs on; None: the wall clock, `scale` times as fast.
         scale: for the clock that is made if none is given.
         webhook_url: where webhooks go; it can be set later.
+        answer_in: real time that a receiver of webhooks has for its whole answer: Lean's 10 s, or less in a test.
 
     Raises:
-        InvalidRequest: the scale is not above zero.
+        InvalidRequest: the scale is not above zero, or the time for an answer.
     """
+    if not answer_in > timedelta():
+        raise InvalidRequest("answer_in", "must be above 0")
     running = clock if clock is not None else ScaledClock(scale)
     served = bank if bank is not None else Mockbank(now=running.now())
     if webhook_url is not None:
         served.webhook_url = webhook_url
-    return MockbankServer(served, running, host, port)
+    return MockbankServer(served, running, host, port, answer_in)
 
 
 class MockbankServer(Mockbank):
@@ -70,14 +74,14 @@ class MockbankServer(Mockbank):
         clock: what it runs on.
     """
 
-    def __init__(self, bank: Mockbank, clock: Clock, host: str, port: int) -> None:
+    def __init__(self, bank: Mockbank, clock: Clock, host: str, port: int, answer_in: timedelta) -> None:
         vars(self).update(vars(bank))  # one world, two ways in
         self.bank = bank
         self.clock = clock
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
-        self._sender = Sender(bank, clock)
+        self._sender = Sender(bank, clock, answer_in)
 
     @property
     def base_url(self) -> str:
