@@ -13,7 +13,19 @@ from typing import Any, Protocol
 
 import attrs
 
-__all__ = ["MARK", "MARK_SCOPE", "TABLES", "Row", "Table", "Tables", "place_of", "place_text", "scope_term"]
+__all__ = [
+    "MARK",
+    "MARK_SCOPE",
+    "SCOPED",
+    "TABLES",
+    "Row",
+    "Table",
+    "Tables",
+    "is_mark",
+    "place_of",
+    "place_text",
+    "scope_term",
+]
 
 Row = tuple[Any, ...]
 
@@ -89,6 +101,9 @@ TABLES = (
 )
 """All tables, in the order in which they are copied."""
 
+SCOPED = tuple(table.name for table in TABLES if table.is_scoped)
+"""The names of those that have a column `scope`."""
+
 
 class Tables(Protocol):
     """The tables of one store, read and written as they are."""
@@ -132,6 +147,11 @@ class Tables(Protocol):
     async def settle(self) -> None:
         """Do what the database likes done after many rows have come."""
         ...
+
+
+def is_mark(table: Table, row: Row) -> bool:
+    """Return whether a row is the note of a copy's, which is none of the store's own."""
+    return table.name == "notes" and row[0] == MARK_SCOPE
 
 
 def scope_term(table: Table, requests: str, scopes: Sequence[int]) -> str:

@@ -13,10 +13,12 @@ from leanflow.errors import MigrationNeeded
 from leanflow_adapters._tables import (
     MARK,
     MARK_SCOPE,
+    SCOPED,
     TABLES,
     Row,
     Table,
     Tables,
+    is_mark,
     place_of,
     place_text,
     scope_term,
@@ -47,7 +49,6 @@ _PLACES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """What each table is read in the order of, with its types."""
 
-_SCOPED = tuple(table.name for table in TABLES if table.is_scoped)
 _SKEW = 2.0  # seconds that clocks may differ
 _LAST = 'SELECT min(scope) FROM "leanflow".{} WHERE scope > $1'
 _PULSE = """SELECT concat_ws(' ',
@@ -111,7 +112,7 @@ class _Tables:
     async def scopes(self) -> frozenset[int]:
         """Return the scopes that have rows, but for `MARK_SCOPE`."""
         found = set()
-        for table in _SCOPED:  # from one to the next, by an index
+        for table in SCOPED:  # from one to the next, by an index
             scope = -(2**63)
             while (scope := (await self._ask(_LAST.format(table), scope))[0][0]) is not None:
                 found.add(scope)
@@ -138,7 +139,7 @@ class _Tables:
             return [], after
         width = len(places)
         rows = [_neutral(table, tuple(row)[width:]) for row in found]
-        return [row for row in rows if not _is_mark(table, row)], place_text(tuple(found[-1])[:width])
+        return [row for row in rows if not is_mark(table, row)], place_text(tuple(found[-1])[:width])
 
     async def write(self, table: Table, rows: Sequence[Row], *, before: str | None, mark: str) -> bool:
         """Write rows, and the mark over the one `before` it, in one transaction; False if that one is not there."""
@@ -191,10 +192,6 @@ class _Tables:
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
-
-
-def _is_mark(table: Table, row: Row) -> bool:
-    return table.name == "notes" and row[0] == MARK_SCOPE
 
 
 def _neutral(table: Table, row: Sequence[Any]) -> Row:

@@ -16,10 +16,11 @@ from leanflow.ports import Sink
 from leanflow_adapters._tables import (
     MARK,
     MARK_SCOPE,
-    TABLES,
+    SCOPED,
     Row,
     Table,
     Tables,
+    is_mark,
     place_of,
     place_text,
     scope_term,
@@ -48,7 +49,6 @@ _PLACES: Mapping[str, str] = MappingProxyType(
         "sinks": "scope, name",
     }
 )
-_SCOPED = tuple(table.name for table in TABLES if table.is_scoped)
 _HEAD = """NOT (:set_aside OR (:ordered AND EXISTS (SELECT 1 FROM leanflow_outbox WHERE about = :about AND sink = :sink
     AND ordered = 1 AND set_aside = 0 AND scope = :scope)))"""
 _PULSE = """SELECT (SELECT json_array(count(*), max(number), sum(version), sum(call_no), max(updated_at))
@@ -125,7 +125,7 @@ class _Tables:
 
         def look(connection: sqlite3.Connection) -> list[int]:
             found = []
-            for table in _SCOPED:  # from one to the next, by an index
+            for table in SCOPED:  # from one to the next, by an index
                 next_one = f"SELECT min(scope) FROM leanflow_{table} WHERE scope > ?"  # noqa: S608 - our own names
                 last = -(2**63)
                 while (scope := connection.execute(next_one, (last,)).fetchone()[0]) is not None:
@@ -153,7 +153,7 @@ class _Tables:
             return [], after
         width = place.count(",") + 1
         rows = [_neutral(table, row[width:]) for row in found]
-        return [row for row in rows if not _is_mark(table, row)], place_text(found[-1][:width])
+        return [row for row in rows if not is_mark(table, row)], place_text(found[-1][:width])
 
     async def write(self, table: Table, rows: Sequence[Row], *, before: str | None, mark: str) -> bool:
         """Write rows, and the mark over the one `before` it, in one transaction; False if that one is not there."""
@@ -204,10 +204,6 @@ class _Tables:
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
-
-
-def _is_mark(table: Table, row: Row) -> bool:
-    return table.name == "notes" and row[0] == MARK_SCOPE
 
 
 def _neutral(table: Table, row: Sequence[Any]) -> Row:
