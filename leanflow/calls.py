@@ -1,24 +1,21 @@
 """Builders of calls to Lean: each returns a `Call`, relative to Lean's base. Send one with ``flows.send(call)``.
 
-Paths and parameters are those of Lean's published API. What a resource takes is data here (`parameters`), checked
-before anything is stored (`check_parameters`).
+Paths and parameters are those of Lean's published API. What a resource takes is data (`parameters`), checked before
+anything is stored (`check_parameters`).
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
-
-import attrs
 
 from leanflow._call import Call
 from leanflow._lean.answers import source_of
 from leanflow._lean.times import format_time
+from leanflow._parameters import REFRESHES, Parameters, check_api, check_dates, check_parameters, parameters, segment
 from leanflow._request import DataRequest, Resource
 from leanflow.errors import InvalidRequest
 
@@ -50,156 +47,8 @@ __all__ = [
 MAX_SIZE = 100
 """Items a page that Lean allows (its default is 50)."""
 
-_API = ("v1", "v2")
-_REFRESHES = "/data/v2/refreshes"
 _CUSTOMERS = "/customers/v1"
-_DATES = ("start_date", "end_date")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_IP = re.compile(r"[0-9A-Fa-f.:]{2,45}", re.ASCII)
-_FLAGS = ("true", "false")
 _EMPTY: Mapping[str, str] = MappingProxyType({})
-
-
-@attrs.frozen(kw_only=True)
-class Parameters:
-    """What a resource takes in one version of Lean's API.
-
-    Attributes:
-        path: of the call; ``{account_id}`` where the account goes.
-        needs_account: whether it is asked for per account; then the account must be given, else it must not.
-        optional: names that `params` may have.
-    """
-
-    path: str
-    needs_account: bool = False
-    optional: frozenset[str] = frozenset()
-
-
-def _table() -> Mapping[tuple[str, Resource], Parameters]:
-    common = frozenset({"async"})
-    rows = {
-        ("v1", Resource.identity): Parameters(path="/data/v1/identity", optional=common),
-        ("v1", Resource.accounts): Parameters(path="/data/v1/accounts", optional=common),
-        ("v1", Resource.balances): Parameters(path="/data/v1/balance", needs_account=True, optional=common),
-        ("v1", Resource.transactions): Parameters(path="/data/v1/transactions", needs_account=True, optional=common),
-        ("v2", Resource.identity): Parameters(path="/data/v2/identity", optional=common),
-        ("v2", Resource.accounts): Parameters(path="/data/v2/accounts", optional=common),
-        # KSA only: which kinds of data to refresh, here separated by commas.
-        ("v2", Resource.refresh): Parameters(path=_REFRESHES, optional=frozenset({"data_types"})),
-    }
-    for resource, tail in (
-        (Resource.balances, "balances"),
-        (Resource.transactions, "transactions"),
-        (Resource.identities, "identities"),
-        (Resource.beneficiaries, "beneficiaries"),
-        (Resource.direct_debits, "direct-debits"),
-        (Resource.scheduled_payments, "scheduled-payments"),
-        (Resource.standing_orders, "standing-orders"),
-    ):
-        rows["v2", resource] = Parameters(
-            path=f"/data/v2/accounts/{{account_id}}/{tail}",
-            needs_account=True,
-            optional=common | frozenset(_DATES) if resource is Resource.transactions else common,
-        )
-    return MappingProxyType(rows)
-
-
-_PARAMETERS = _table()
-
-
-# --- what a resource takes ---------------------------------------------------------------------------------------
-
-
-def parameters(resource: Resource, api: str = "v2") -> Parameters:
-    """Return what a resource takes.
-
-    Raises:
-        InvalidRequest: that version of the API does not have it.
-    """
-    if api not in _API:
-        raise InvalidRequest("api", f"{api!r} is none of Lean's; use {' or '.join(_API)}")
-    found = _PARAMETERS.get((api, resource))
-    if found is None:
-        has = ", ".join(sorted(r.value for a, r in _PARAMETERS if a == api))
-        raise InvalidRequest("resource", f"{str(resource)!r} is not in Lean's {api}, which has {has}")
-    return found
-
-
-def check_parameters(
-    resource: Resource,
-    api: str,
-    *,
-    account_id: str | None,
-    params: Mapping[str, str],
-    entity_id: str | None = None,
-    customer_ip: str | None = None,
-) -> None:
-    """Check what a request asks with, before anything is stored or sent.
-
-    Args:
-        resource: what is asked for.
-        api: ``v1`` or ``v2``.
-        account_id: the account, for resources that have one.
-        params: further parameters; dates as ``YYYY-MM-DD``.
-        entity_id: checked if given.
-        customer_ip: checked if given.
-
-    Raises:
-        InvalidRequest: names the parameter and what is wrong with it.
-    """
-    takes = parameters(resource, api)
-    _check_account(resource, api, account_id, needed=takes.needs_account)
-    if entity_id is not None:
-        _segment("entity_id", entity_id)
-    if customer_ip is not None:
-        _check_ip(customer_ip)
-    _check_names(resource, api, params, takes.optional)
-    if params.get("async", "false") not in _FLAGS:
-        raise InvalidRequest("async", f"must be {' or '.join(_FLAGS)}")
-    if "data_types" in params and not all(part.strip() for part in params["data_types"].split(",")):
-        raise InvalidRequest("data_types", "must be names separated by commas")
-    _check_dates(params)
-
-
-def _check_account(resource: Resource, api: str, account_id: str | None, *, needed: bool) -> None:
-    if not needed:
-        if account_id is not None:
-            raise InvalidRequest("account_id", f"{resource.value} takes none in {api}")
-    elif account_id is None:
-        raise InvalidRequest("account_id", f"{resource.value} is asked for per account; give the account's id")
-    else:
-        _segment("account_id", account_id)
-
-
-def _check_names(resource: Resource, api: str, params: Mapping[str, str], optional: frozenset[str]) -> None:
-    for name, value in params.items():
-        if name not in optional:
-            known = ", ".join(sorted(optional)) or "none"
-            raise InvalidRequest(str(name), f"{resource.value} does not take it in {api}; it takes {known}")
-        if not isinstance(value, str):
-            raise InvalidRequest(name, f"must be text, is {type(value).__name__}")
-
-
-def _check_dates(params: Mapping[str, str]) -> None:
-    start, end = (_date(name, params.get(name)) for name in _DATES)
-    if start is not None and end is not None and start > end:
-        raise InvalidRequest("start_date", f"{start.isoformat()} is after end_date {end.isoformat()}")
-
-
-def _date(name: str, text: str | None) -> date | None:
-    if text is None:
-        return None
-    if _DATE.fullmatch(text):
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            pass
-    raise InvalidRequest(name, f"{text[:40]!r} is no day; write it as YYYY-MM-DD")
-
-
-def _check_ip(address: str) -> None:
-    if not isinstance(address, str) or not _IP.fullmatch(address):
-        raise InvalidRequest("customer_ip", "must be an IPv4 or IPv6 address")
 
 
 # --- bank data ---------------------------------------------------------------------------------------------------
@@ -233,13 +82,13 @@ def data(
         InvalidRequest: names the parameter that is wrong.
     """
     check_parameters(resource, api, account_id=account_id, params=params, customer_ip=customer_ip)
-    _segment("entity_id", entity_id)
+    segment("entity_id", entity_id)
     takes = parameters(resource, api)
     headers = {"customer-ip": customer_ip} if customer_ip else {}
     if resource is Resource.refresh:
         kinds = params.get("data_types")
         extra = {"data_types": [part.strip() for part in kinds.split(",")]} if kinds else {}
-        return Call(method="POST", path=_REFRESHES, headers=headers, body=_json({"entity_id": entity_id, **extra}))
+        return Call(method="POST", path=REFRESHES, headers=headers, body=_json({"entity_id": entity_id, **extra}))
     if api == "v1":
         body: dict[str, Any] = {"entity_id": entity_id}
         if account_id is not None:
@@ -249,7 +98,7 @@ def data(
         return Call(method="POST", path=takes.path, query=_v1_page(page), headers=headers, body=_json(body))
     path = takes.path
     if account_id is not None:
-        path = path.format(account_id=_segment("account_id", account_id))
+        path = path.format(account_id=segment("account_id", account_id))
     return Call(method="GET", path=path, query={"entity_id": entity_id, **params, **_page(page, size)}, headers=headers)
 
 
@@ -308,11 +157,10 @@ def get_results(
     Raises:
         InvalidRequest: names the parameter that is wrong.
     """
-    if api not in _API:
-        raise InvalidRequest("api", f"{api!r} is none of Lean's; use {' or '.join(_API)}")
+    check_api(api)
     root = base or ("/v1/results" if api == "v1" else "/data/v2/results")
     query = _v1_page(page) if api == "v1" else _page(page, size)
-    return Call(method="GET", path=f"{root}/{_segment('results_id', results_id)}", query=query)
+    return Call(method="GET", path=f"{root}/{segment('results_id', results_id)}", query=query)
 
 
 def start_refresh(entity_id: str, *, data_types: Sequence[str] = ()) -> Call:
@@ -323,13 +171,13 @@ def start_refresh(entity_id: str, *, data_types: Sequence[str] = ()) -> Call:
 
 def get_refresh(refresh_id: str) -> Call:
     """Return the GET of one refresh."""
-    return Call(method="GET", path=f"{_REFRESHES}/{_segment('refresh_id', refresh_id)}")
+    return Call(method="GET", path=f"{REFRESHES}/{segment('refresh_id', refresh_id)}")
 
 
 def list_refreshes(entity_id: str, *, page: int = 0, size: int = MAX_SIZE) -> Call:
     """Return the GET of an entity's refreshes, the latest first."""
-    _segment("entity_id", entity_id)
-    return Call(method="GET", path=_REFRESHES, query={"entity_id": entity_id, **_page(page, size)})
+    segment("entity_id", entity_id)
+    return Call(method="GET", path=REFRESHES, query={"entity_id": entity_id, **_page(page, size)})
 
 
 # --- webhooks that were sent -------------------------------------------------------------------------------------
@@ -374,12 +222,12 @@ def create_customer(app_user_id: str) -> Call:
 
 def get_customer(customer_id: str) -> Call:
     """Return the GET of one customer."""
-    return Call(method="GET", path=f"{_CUSTOMERS}/{_segment('customer_id', customer_id)}")
+    return Call(method="GET", path=f"{_CUSTOMERS}/{segment('customer_id', customer_id)}")
 
 
 def find_customer(app_user_id: str) -> Call:
     """Return the GET of the customer who has the application's own id."""
-    return Call(method="GET", path=f"{_CUSTOMERS}/app-user-id/{_segment('app_user_id', app_user_id)}")
+    return Call(method="GET", path=f"{_CUSTOMERS}/app-user-id/{segment('app_user_id', app_user_id)}")
 
 
 def list_customers(*, page: int = 0, size: int = MAX_SIZE) -> Call:
@@ -394,7 +242,7 @@ def list_customer_entities(customer_id: str) -> Call:
 
 def get_entity(customer_id: str, entity_id: str) -> Call:
     """Return the GET of one entity, its consents included."""
-    return Call(method="GET", path=f"{_entities_path(customer_id)}/{_segment('entity_id', entity_id)}")
+    return Call(method="GET", path=f"{_entities_path(customer_id)}/{segment('entity_id', entity_id)}")
 
 
 def list_entities(*, start_date: str, end_date: str, page: int = 0, size: int = MAX_SIZE) -> Call:
@@ -404,7 +252,7 @@ def list_entities(*, start_date: str, end_date: str, page: int = 0, size: int = 
         InvalidRequest: a date is none, or they are in the wrong order.
     """
     days = {"start_date": start_date, "end_date": end_date}
-    _check_dates(days)
+    check_dates(days)
     return Call(method="GET", path=f"{_CUSTOMERS}/entities", query={**days, **_numbered_page(page, size)})
 
 
@@ -412,7 +260,7 @@ def delete_entity(customer_id: str, entity_id: str, *, reason: str = "USER_REQUE
     """Return the call that deletes an entity. The reason goes into query and body: UAE reads one, KSA the other."""
     return Call(
         method="DELETE",
-        path=f"{_entities_path(customer_id)}/{_segment('entity_id', entity_id)}",
+        path=f"{_entities_path(customer_id)}/{segment('entity_id', entity_id)}",
         query={"reason": reason},
         body=_json({"reason": reason}),
     )
@@ -451,16 +299,7 @@ def link_connect(
 
 
 def _entities_path(customer_id: str) -> str:
-    return f"{_CUSTOMERS}/{_segment('customer_id', customer_id)}/entities"
-
-
-def _segment(name: str, value: str) -> str:
-    """Return a quoted path segment. ``.`` and ``..`` are refused: quoting leaves them, and they climb the path."""
-    if not isinstance(value, str) or not value or len(value) > 255 or value in {".", ".."}:
-        raise InvalidRequest(name, "must be text of 1 to 255 characters, and no path")
-    if not value.isprintable():
-        raise InvalidRequest(name, "must have printable characters only")
-    return quote(value, safe="")
+    return f"{_CUSTOMERS}/{segment('customer_id', customer_id)}/entities"
 
 
 def _page(page: int, size: int) -> dict[str, str]:

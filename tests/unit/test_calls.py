@@ -376,5 +376,5 @@ def test_every_public_builder_is_listed() -> None:
         for name, value in vars(calls).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == calls.__name__ and callable(value)
     }
-    assert defined | {"source_of"} == set(calls.__all__)
+    assert defined | {"source_of", "Parameters", "check_parameters", "parameters"} == set(calls.__all__)
     assert all(inspect.getdoc(getattr(calls, name)) for name in calls.__all__)
