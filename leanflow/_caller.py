@@ -49,7 +49,8 @@ class Caller:
         self._policy = settings.policy
         self.steps = steps
         self.owner = owner
-        self._at_work: dict[str, DataRequest] = {}
+        # By call, not by request: the next call may begin while an answer, and what was parked for it, is fed back.
+        self._at_work: dict[tuple[str, int], DataRequest] = {}
 
     async def run(self, claimed: Claimed) -> None:
         """Do what is due. What cannot be stored now is found again when the lease ends."""
@@ -73,7 +74,7 @@ class Caller:
             _log.info("erased while at work on it", extra=_extra(request))
 
     async def _call(self, request: DataRequest, asking: Awaitable[AnswerEvent]) -> None:
-        self._at_work[request.id] = request
+        self._at_work[_number(request)] = request
         try:
             site("before_call")
             answered = await asking
@@ -81,7 +82,7 @@ class Caller:
             await self._feed(request, answered)
             site("after_answer")
         finally:
-            self._at_work.pop(request.id, None)  # a second run, after a lost lease, may have been faster
+            self._at_work.pop(_number(request), None)
 
     async def _feed(self, request: DataRequest, answered: AnswerEvent) -> None:
         """Commit the answer, tried again until the store takes it: an answer is dear, and its number makes that safe.
@@ -113,7 +114,7 @@ class Caller:
                     )
                 except StoreUnavailable:
                     continue  # the lease has a third left for the next try
-                if not kept and request.id in self._at_work:
+                if not kept and _number(request) in self._at_work:
                     _log.warning("lost the lease; the call goes on and its number decides", extra=_extra(request))
 
     # placements
@@ -202,6 +203,11 @@ class Caller:
             # A transport's own fault must not lose the request: it is an unanswered call, and said aloud.
             _log.exception("the transport failed in a way of its own")
             raise CallFailed(f"the transport failed: {type(error).__name__}", maybe_sent=True) from error
+
+
+def _number(request: DataRequest) -> tuple[str, int]:
+    """Return what no other call has."""
+    return request.id, request.call_no
 
 
 def _malformed(error: MalformedBody, answer: Answer, source: Source) -> AnswerEvent:

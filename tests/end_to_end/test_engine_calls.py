@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from copy import copy
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -22,6 +25,7 @@ from tests.support.lean import Lean, answer, signed, webhook
 from tests.support.stores import unsteady
 
 LEASE = Policy().lease
+FIRST_ID = str(UUID(int=1))  # of Lean's own
 
 
 @pytest.fixture(params=STORES)
@@ -302,6 +306,44 @@ async def test_a_lease_is_renewed_while_the_call_runs(make: StoreMaker, clock: F
         await flows.tick()
         assert (await flows.get((await asking).id)).state is State.fetched
         assert lean.placed["e"] == 1
+
+
+async def test_the_end_of_a_call_leaves_the_next_one_its_lease(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """A call that feeds an early webhook back may end after the fetch has begun, which stays nobody else's."""
+    held, renewed, store = Held(lean), asyncio.Event(), unsteady(make())
+    commits, go_on, raw = count(1), asyncio.Event(), webhook("results.ready", {"id": FIRST_ID}, event_id="1")
+    store.after = lambda name: renewed.set() if name == "renew" else None
+    lean.will("e", "pending")
+    async with engine(store, lean, clock) as flows, engine(make(), lean, clock, seed=1) as other:
+        asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
+        first = await held.arrived.get()
+        await deliver(other, raw)
+        store.before = lambda name: _second_commit(name, commits, go_on)
+        first.set()
+        while next(copy(commits)) < 3:
+            await asyncio.sleep(0)
+        await deliver(other, raw)
+        fetching = asyncio.create_task(flows._idle_worker.sweep())
+        second = await held.arrived.get()
+        lean.finish(FIRST_ID, announce=False)
+        go_on.set()
+        request = await asking
+        try:
+            async with asyncio.timeout(10):
+                for _ in range(6):
+                    clock.advance(LEASE / 3)
+                    await renewed.wait()
+                    renewed.clear()
+                    assert await other.tick() == 0
+        finally:
+            second.set()
+            await fetching
+        assert (await flows.get(request.id)).state is State.fetched
+        assert lean.fetched["e"] == 1
+
+
+def _second_commit(name: str, commits: Iterator[int], go_on: asyncio.Event) -> object:
+    return go_on.wait() if name == "commit" and next(commits) == 2 else None
 
 
 @pytest.mark.parametrize("leases", [0, 3])
