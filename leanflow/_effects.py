@@ -23,6 +23,7 @@ __all__ = [
     "StorePages",
     "Wake",
     "WakeReason",
+    "change_with",
 ]
 
 
@@ -144,15 +145,7 @@ class Change:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of JSON values."""
-        return {
-            "key": self.key,
-            "request": self.request.to_dict(),
-            "from_state": self.from_state,
-            "to_state": self.to_state.value,
-            "at": self.at.isoformat(),
-            "cause": self.cause,
-            "out_of_order": self.out_of_order,
-        }
+        return {**change_with(self, self.request.to_dict()), "at": self.at.isoformat()}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
@@ -166,3 +159,16 @@ class Change:
             cause=raw["cause"],
             out_of_order=raw.get("out_of_order", False),
         )
+
+
+def change_with(change: Change, request: dict[str, Any]) -> dict[str, Any]:
+    """Return what `Change.to_dict` does, but with the time as it is, and the request as it is told here."""
+    return {
+        "key": change.key,
+        "request": request,
+        "from_state": change.from_state,
+        "to_state": change.to_state.value,
+        "at": change.at,
+        "cause": change.cause,
+        "out_of_order": change.out_of_order,
+    }

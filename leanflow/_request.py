@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 
-__all__ = ["DataRequest", "Failure", "IdKind", "Remedy", "Resource", "Scope", "State"]
+__all__ = ["DataRequest", "Failure", "IdKind", "Remedy", "Resource", "Scope", "State", "values_of"]
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -274,7 +274,15 @@ class DataRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of JSON values; fields that have their default are left out."""
-        return _dump(self)
+        told = values_of(self)
+        for name in _TIMES & told.keys():
+            told[name] = told[name].isoformat()
+        for name in ("params", "metadata"):
+            if name in told:
+                told[name] = dict(told[name])
+        if self.failure is not None:
+            told["failure"] = self.failure.to_dict()
+        return told
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
@@ -283,25 +291,17 @@ class DataRequest:
 
 
 _TIMES = frozenset(f.name for f in attrs.fields(DataRequest) if f.name.endswith(("_at", "_until")))
-_DEFAULTS: Mapping[str, object] = MappingProxyType({f.name: f.default for f in attrs.fields(DataRequest)})
+_DEFAULTS: dict[str, object] = {f.name: f.default for f in attrs.fields(DataRequest)}
 _KNOWN = frozenset(f.name for f in attrs.fields(DataRequest))
 
 
-def _dump(request: DataRequest) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, value in request.__dict__.items():
-        if value == _DEFAULTS[name]:
-            continue
-        kind = type(value)
-        if kind is datetime:
-            out[name] = value.isoformat()
-        elif kind is MappingProxyType:
-            out[name] = dict(value)
-        elif kind is Failure:
-            out[name] = value.to_dict()
-        else:
-            out[name] = value
-    return out
+def values_of(request: DataRequest) -> dict[str, Any]:
+    """Return the fields that have not their default, as they are: what is stored of a record."""
+    return {
+        name: value
+        for name, value in request.__dict__.items()
+        if value is not _DEFAULTS[name] and value != _DEFAULTS[name]
+    }
 
 
 def _load(raw: Mapping[str, Any]) -> dict[str, Any]:

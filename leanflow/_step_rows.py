@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -21,9 +20,11 @@ from leanflow._effects import (
     StorePages,
     Wake,
     WakeReason,
+    change_with,
 )
+from leanflow._json import dump
 from leanflow._policy import Policy
-from leanflow._request import DataRequest, IdKind, Scope, State
+from leanflow._request import DataRequest, IdKind, Scope, State, values_of
 from leanflow._rows import Announcement, HistoryEntry, InboxEntry, Parking, Step, WakeRow
 from leanflow.events import (
     AnswerEvent,
@@ -58,9 +59,6 @@ ENTITY, CUSTOMER = "entity", "customer"
 
 FIRST_OFFER = timedelta(seconds=1)
 """How long after it was parked an event is offered again the first time."""
-
-dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Return compact JSON text."""
 
 
 def step_of(
@@ -308,9 +306,9 @@ def _report(request: DataRequest, event: Event, name: str) -> Announcement:
 
 def _told_to_all(change: Change) -> str:
     """Return a change as handlers and buses get it: without the customer's address, which is for Lean alone."""
-    told = change.to_dict()
-    told["request"].pop("customer_ip", None)
-    return dump(told)
+    request = values_of(change.request)
+    request.pop("customer_ip", None)
+    return dump(change_with(change, request))
 
 
 def route_of(event: WebhookEvent) -> tuple[IdKind, str] | None:

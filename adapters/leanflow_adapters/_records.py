@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import lru_cache
 
-from leanflow._request import DataRequest, Scope
+from leanflow._json import dump, load
+from leanflow._request import DataRequest, Scope, values_of
 from leanflow.errors import StoreUnavailable
 
 __all__ = ["digest", "dump", "load", "record_of", "request_of", "scope_number"]
-
-dump = json.JSONEncoder(separators=(",", ":")).encode  # ASCII: half a surrogate pair cannot be stored as text
-load = json.JSONDecoder().decode
 
 
 @lru_cache(maxsize=256)
@@ -29,7 +26,7 @@ def digest(kind: str, value: str) -> bytes:
 
 def record_of(request: DataRequest) -> str:
     """Return the record column."""
-    return dump(request.to_dict())
+    return dump(values_of(request))
 
 
 def request_of(record: str, call_no: int) -> DataRequest:
