@@ -1,7 +1,8 @@
 """Webhooks through each binding, against a hand-written minimum on the same framework and server.
 
-The minimum reads the body, checks the HMAC, parses JSON and commits one group-committed step (`benchmarks._floor`).
-The load comes from a second process over kept connections; minimum and binding run alternately in a third.
+The minimum reads the body, checks the HMAC, parses JSON and commits one group-committed step (`benchmarks._floor`);
+in Django and Flask, under gunicorn's threads, it inserts one row and commits (`benchmarks._least_wsgi`). The load comes
+from a second process over kept connections; minimum and binding run alternately in a third.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -22,23 +24,32 @@ from tempfile import TemporaryDirectory
 
 from benchmarks._floor import Floor
 from benchmarks._least import FLOORS, WHERE
+from benchmarks._least_wsgi import WSGI_FLOORS, WSGI_OURS, inserting
 from benchmarks._load import request as on_the_wire, spend
 from benchmarks._ours import SECRET, engine, webhook
-from leanflow import Resource
+from leanflow import LeanFlow, Resource
+from leanflow.blocking import LeanFlow as Blocking
+from tests.support.wsgi import gunicorn
 from tests.torture.bindings import bound, serving
 
 CALLERS, ROUNDS = 64, 3
+THREADS = 8  # of gunicorn, as docs/how-to/embed-in-django.md starts it
 COUNT = int(os.environ.get("COUNT", "4000"))
 BUDGET = 0.75
 
 # --- serving -------------------------------------------------------------------------------------------------------
 
 
-async def serve_floor(binding: str, path: Path, sock: socket.socket, pipe: Connection) -> None:
+async def serve_floor(binding: str, path: Path, pipe: Connection) -> None:
     """Serve the minimum."""
+    names = [f"r{number}" for number in range(COUNT)]
+    if binding in WSGI_FLOORS:
+        with gunicorn(WSGI_FLOORS[binding](inserting(path)), threads=THREADS) as base:
+            await _until_told(pipe, _port(base), names)
+        return
     db = Floor(path)
-    for number in range(COUNT):
-        await db.step(f"create{number}", f"r{number}", "awaiting_user", 1)
+    for name in names:
+        await db.step(f"create {name}", name, "awaiting_user", 1)
 
     async def step(raw: bytes, signature: str) -> int:
         digest = "sha512=" + hmac.new(SECRET.encode(), raw, hashlib.sha512).hexdigest()
@@ -48,31 +59,55 @@ async def serve_floor(binding: str, path: Path, sock: socket.socket, pipe: Conne
         await db.step(body["event_id"], body["payload"]["reconnect_id"], "reconnected", 1)
         return 200
 
-    async with serving(FLOORS[binding](step), sock):
-        await _until_told(pipe, [f"r{number}" for number in range(COUNT)])
+    with _bound() as sock:
+        async with serving(FLOORS[binding](step), sock):
+            await _until_told(pipe, sock.getsockname()[1], names)
     db.close()
 
 
-async def serve_ours(binding: str, path: Path, sock: socket.socket, pipe: Connection) -> None:
+async def serve_ours(binding: str, path: Path, pipe: Connection) -> None:
     """Serve leanflow, its workers at work too, with as many requests that await their user."""
+    if binding in WSGI_OURS:
+        with Blocking.over(engine(path)) as blocking:
+            names = blocking.run(_awaiting)
+            with gunicorn(WSGI_OURS[binding](blocking), threads=THREADS) as base:
+                await _until_told(pipe, _port(base), names)
+        return
     async with engine(path) as flows:
-        names = []
-        for first in range(0, COUNT, 100):
-            made = [flows.request(Resource.accounts, entity_id=f"e{n}") for n in range(first, first + 100)]
-            prompts = await asyncio.gather(*(flows.prompt(each.id) for each in await asyncio.gather(*made)))
-            names += [prompt.reconnect_id for prompt in prompts]
-        async with serving(bound(binding, flows), sock):
-            await _until_told(pipe, names)
+        names = await _awaiting(flows)
+        with _bound() as sock:
+            async with serving(bound(binding, flows), sock):
+                await _until_told(pipe, sock.getsockname()[1], names)
 
 
-async def _until_told(pipe: Connection, names: list[str]) -> None:
-    pipe.send(names)
+async def _awaiting(flows: LeanFlow) -> list[str]:
+    """Make requests that await their user; return their reconnect ids."""
+    names: list[str] = []
+    for first in range(0, COUNT, 100):
+        made = [flows.request(Resource.accounts, entity_id=f"e{n}") for n in range(first, min(first + 100, COUNT))]
+        prompts = await asyncio.gather(*(flows.prompt(each.id) for each in await asyncio.gather(*made)))
+        names += [prompt.reconnect_id for prompt in prompts]
+    return names
+
+
+def _bound() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def _port(base: str) -> int:
+    return int(base.rpartition(":")[2])
+
+
+async def _until_told(pipe: Connection, port: int, names: list[str]) -> None:
+    pipe.send((port, names))
     await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
 
 
-def server(kind: str, binding: str, path: Path, sock: socket.socket, pipe: Connection) -> None:
+def server(kind: str, binding: str, path: Path, pipe: Connection) -> None:
     """The serving process."""
-    asyncio.run({"floor": serve_floor, "leanflow": serve_ours}[kind](binding, path, sock, pipe))
+    asyncio.run({"floor": serve_floor, "leanflow": serve_ours}[kind](binding, path, pipe))
 
 
 # --- measuring -----------------------------------------------------------------------------------------------------
@@ -81,28 +116,32 @@ def server(kind: str, binding: str, path: Path, sock: socket.socket, pipe: Conne
 def measure(kind: str, binding: str) -> float:
     """Serve in another process, load from this one; return webhooks per second."""
     context = mp.get_context("spawn")
-    with TemporaryDirectory() as folder, socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+    with TemporaryDirectory() as folder:
         here, there = context.Pipe()
-        process = context.Process(target=server, args=(kind, binding, Path(folder) / "flows.db", sock, there))
+        process = context.Process(target=server, args=(kind, binding, Path(folder) / "flows.db", there))
         process.start()
-        hooks = [
-            webhook(f"w{number}", "entity.reconnected", id=f"e{number}", reconnect_id=name)
-            for number, name in enumerate(here.recv())
-        ]
-        wire = [on_the_wire("POST", WHERE, headers, raw) for headers, raw in hooks]
+        there.close()  # so that a server that does not come up is heard of
         try:
+            port, names = here.recv()
+            wire = [on_the_wire("POST", WHERE, *hook) for hook in _hooks(names)]
             began = time.perf_counter()
-            asyncio.run(spend(sock.getsockname()[1], iter(wire), CALLERS))
-            return len(wire) / (time.perf_counter() - began)
-        finally:
+            asyncio.run(spend(port, iter(wire), CALLERS))
+            took = time.perf_counter() - began
             here.send(None)
+            return len(wire) / took
+        finally:
+            here.close()
             process.join()
+
+
+def _hooks(names: list[str]) -> Iterator[tuple[dict[str, str], bytes]]:
+    for number, name in enumerate(names):
+        yield webhook(f"w{number}", "entity.reconnected", id=f"e{number}", reconnect_id=name)
 
 
 def main(names: tuple[str, ...] = ()) -> None:
     """Print rates and ratios, of the bindings named in BINDINGS (the environment), or of all."""
-    wanted = names or tuple(os.environ.get("BINDINGS", " ".join(FLOORS)).split())
+    wanted = names or tuple(os.environ.get("BINDINGS", " ".join((*FLOORS, *WSGI_FLOORS))).split())
     print(f"webhooks through each binding, {CALLERS} connections, median of {ROUNDS} interleaved rounds of {COUNT}")
     print(f"(budget {BUDGET} x of a hand-written minimum on the same framework and server)")
     for binding in wanted:

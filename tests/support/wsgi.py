@@ -32,21 +32,22 @@ class Switch:
         return self.application(*arguments)
 
 
-class _Settings(BaseApplication):  # type: ignore[misc]
-    def __init__(self, application: Application) -> None:
+class _Settings(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    def __init__(self, application: Application, threads: int) -> None:
         self._application = application
+        self._threads = threads
         super().__init__()
 
     def load_config(self) -> None:
-        settings = {"bind": "127.0.0.1:0", "worker_class": "gthread", "threads": 8, "loglevel": "critical"}
-        for name, value in (settings | {"graceful_timeout": 1}).items():
+        settings = {"bind": "127.0.0.1:0", "worker_class": "gthread", "loglevel": "critical"}
+        for name, value in (settings | {"threads": self._threads, "graceful_timeout": 1}).items():
             self.cfg.set(name, value)
 
     def load(self) -> Application:
         return self._application
 
 
-class _Worker(ThreadWorker):  # type: ignore[misc]
+class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """One that runs in a thread of ours: no process, and no signals."""
 
     def init_signals(self) -> None:
@@ -54,9 +55,9 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
 
 @contextmanager
-def gunicorn(application: Application) -> Iterator[str]:
+def gunicorn(application: Application, *, threads: int = 8) -> Iterator[str]:
     """Serve with gunicorn's ``gthread`` worker."""
-    app = _Settings(application)
+    app = _Settings(application, threads)
     log = Logger(app.cfg)
     sockets = create_sockets(app.cfg, log)
     worker = _Worker(1, os.getppid(), sockets, app, 30, app.cfg, log)
