@@ -6,6 +6,7 @@ import pytest
 
 from leanflow.errors import InvalidRequest
 from leanflow_adapters import open_store
+from leanflow_adapters.postgres import PostgresStore
 
 
 @pytest.mark.parametrize("url", ["memory:", "memory://", "MEMORY:"])
@@ -43,7 +44,8 @@ def test_postgres_takes_options_of_its_own() -> None:
     """Ours are taken out of the URL, the driver's stay; no password is shown."""
     store = open_store("postgresql://user:hunter2@host/db?schema=flows&migrate=1&writers=3&sslmode=require")
     assert repr(store) == "PostgresStore(host='host', schema='flows')"
-    assert store._dsn == "postgresql://user:hunter2@host/db?sslmode=require"  # type: ignore[attr-defined]
+    assert isinstance(store, PostgresStore)
+    assert store._dsn == "postgresql://user:hunter2@host/db?sslmode=require"
 
 
 @pytest.mark.parametrize("options", ["migrate=perhaps", "writers=many", "writers=0", "schema="])
