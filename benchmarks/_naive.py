@@ -60,7 +60,7 @@ class Naive:
                 assert found is not None
                 model = Model()
                 Machine(model, states=STATES, transitions=MOVES, initial=found[0], auto_transitions=False)
-                model.trigger(trigger)  # type: ignore[attr-defined]
+                model.trigger(trigger)  # type: ignore[attr-defined]  # Machine puts it there
                 state = model.state
             await self._db.execute("INSERT OR REPLACE INTO requests VALUES (?,?)", (request, state))
             await self._db.execute("INSERT INTO inbox VALUES (?)", (key,))

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks._relay_floors import CONTENDERS, Contender
 from leanflow import LeanFlow, Policy
@@ -58,10 +59,10 @@ class store_open:  # noqa: N801 - reads as what it does
         await self._store.aclose()
 
 
-def engine(store: MemoryStore | SQLiteStore, lean: Lean, **more: object) -> LeanFlow:
+def engine(store: MemoryStore | SQLiteStore, lean: Lean, **more: Any) -> LeanFlow:
     """Return an engine without workers."""
-    settings: dict[str, object] = {"workers": 0, "policy": Policy(reconcile_every=None), **more}
-    return LeanFlow(store=store, transport=lean, webhook_secrets=[SECRET], **settings)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"workers": 0, "policy": Policy(reconcile_every=None), **more}
+    return LeanFlow(store=store, transport=lean, webhook_secrets=[SECRET], **settings)
 
 
 async def floor(path: Path, contender: Contender, rows: list[tuple[str, str, str]]) -> float:

@@ -94,7 +94,7 @@ class Caller:
         wait = 0.1
         while True:
             try:
-                await self.steps.apply(request.id, event, release=self.owner)  # type: ignore[arg-type]
+                await self.steps.apply(request.id, event, release=self.owner)  # type: ignore[arg-type]  # all are `Event`s
             except StoreUnavailable as error:
                 _log.warning("an answer waits for the store: %s", error.reason, extra=_extra(request))
                 await self._clock.sleep(wait)

@@ -498,4 +498,4 @@ def event_from_dict(raw: Mapping[str, Any], *, at: datetime, key: str | None = N
         fields["delay"] = timedelta(seconds=fields["delay"])
     if "source" in fields:
         fields["source"] = Source(fields["source"])
-    return cls(at=at, key=key, **fields)  # type: ignore[return-value]
+    return cls(at=at, key=key, **fields)  # type: ignore[return-value]  # its classes are those of `Event`

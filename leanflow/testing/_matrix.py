@@ -273,7 +273,7 @@ def _state(state: State | str) -> State:
 
 
 def _event(event: type | str) -> type:
-    found = next((each for each in _EVENTS if event is each or event == each.tag), None)  # type: ignore[attr-defined]
+    found = next((each for each in _EVENTS if event is each or event == each.tag), None)  # type: ignore[attr-defined]  # as above
     if found is None:
         raise InvalidRequest("event", f"{event!r} is no class of leanflow.events, nor the tag of one")
     return found

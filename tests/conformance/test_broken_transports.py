@@ -334,7 +334,7 @@ class ClosesWhatItWasHanded(MockbankTransport):
     """Takes what it works with for its own."""
 
     async def aclose(self) -> None:
-        self.bank.is_closed = True  # type: ignore[attr-defined]
+        self.bank.is_closed = True  # type: ignore[attr-defined]  # a mark for `handed`
 
 
 CATCHES: Mapping[type[MockbankTransport], tuple[str, ...]] = {
@@ -419,7 +419,7 @@ def cut_off(transport: MockbankTransport) -> MockbankTransport:
     async def nobody(call: Call, credentials: Mapping[str, str]) -> Answer:
         raise CallFailed("nobody listens", maybe_sent=False)
 
-    transport._exchange = nobody  # type: ignore[method-assign]
+    transport._exchange = nobody  # type: ignore[method-assign]  # of this one alone
     return transport
 
 

@@ -124,7 +124,7 @@ async def on_redis() -> AsyncIterator[Stage]:
             fields: dict[Any, Any] = {**headers, "data": body}
             await client.xadd(name, fields)
 
-        broker = RedisBroker(redis.URL, logger=None)  # type: ignore[arg-type]
+        broker = RedisBroker(redis.URL, logger=None)  # type: ignore[arg-type]  # its own way of saying none
 
         async def read(place: str) -> list[Got]:
             found: Any = await client.xrange(place)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -66,9 +67,9 @@ def put(producer: AIOKafkaProducer, topic: str) -> Put:
 def subscribe(cluster: KafkaCluster, topic: str) -> Subscribe:
     """Make a subscription."""
 
-    def subscribe(receive: Receiver, **arguments: object) -> Subscription:
+    def subscribe(receive: Receiver, **arguments: Any) -> Subscription:
         bus = KafkaBus(cluster.servers, timeout=5, settings=FAST)
-        return bus.subscribe(topic, receive, durable=f"{topic}-group", settings=RESTLESS, **arguments)  # type: ignore[arg-type]
+        return bus.subscribe(topic, receive, durable=f"{topic}-group", settings=RESTLESS, **arguments)
 
     return subscribe
 
@@ -76,7 +77,7 @@ def subscribe(cluster: KafkaCluster, topic: str) -> Subscribe:
 class TestKafkaSubscription(Subscribing):
     """Its brokers are mock ones, which go down and come back."""
 
-    test_two_of_one_durable_share_the_work = None  # type: ignore[assignment]
+    test_two_of_one_durable_share_the_work = None  # type: ignore[assignment]  # left out
     """The mock cluster and aiokafka do not agree on groups of several members; a rebalance has a test below."""
 
     @pytest.fixture
@@ -163,7 +164,7 @@ async def test_a_rebalance_loses_nothing(put: Put, subscribe: Subscribe, topic: 
         source = subscription._source
         assert isinstance(source, TopicSource)
         for times in range(1, 4):
-            await until(lambda times=times: len(heard) > 60 * times)  # type: ignore[misc]
+            await until(lambda times=times: len(heard) > 60 * times)  # type: ignore[misc]  # no type for a default
             assert source._consumer is not None
             source._consumer.subscribe([topic, f"{topic}-{times}"], listener=source)
         await until(lambda: len(set(heard)) == 300)

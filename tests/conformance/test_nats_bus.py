@@ -14,6 +14,7 @@ from leanflow.cloudevents import read
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow
 from leanflow.testing.conformance import BusConformance, Published
+from leanflow_adapters._bus import Envelope
 from leanflow_adapters.nats import NatsBus, bus as bus_module
 from tests.support import nats as support
 from tests.support.wire import Wire
@@ -47,7 +48,7 @@ async def wire(client: Client) -> AsyncIterator[Wire]:
 class TestNatsBus(BusConformance):
     """Structured, its own client."""
 
-    envelope = "structured"
+    envelope: Envelope = "structured"
 
     @pytest.fixture
     async def bus(self, stream: str, wire: Wire) -> AsyncIterator[NatsBus]:
@@ -56,7 +57,7 @@ class TestNatsBus(BusConformance):
             servers=f"nats://127.0.0.1:{wire.port}",
             stream=stream,
             topic=lambda event: f"{stream}.{event.kind}",
-            envelope=self.envelope,  # type: ignore[arg-type]
+            envelope=self.envelope,
         )
         await bus.open()
         yield bus

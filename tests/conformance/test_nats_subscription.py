@@ -57,9 +57,9 @@ class TestNatsSubscription(Subscribing):
     def subscribe(self, stream: str, wire: Wire) -> Subscribe:
         """Make a subscription."""
 
-        def subscribe(receive: Receiver, **arguments: object) -> Subscription:
+        def subscribe(receive: Receiver, **arguments: Any) -> Subscription:
             bus = NatsBus(servers=f"nats://127.0.0.1:{wire.port}")
-            return bus.subscribe(f"{stream}.webhooks", receive, durable=f"{stream}-durable", **arguments)  # type: ignore[arg-type]
+            return bus.subscribe(f"{stream}.webhooks", receive, durable=f"{stream}-durable", **arguments)
 
         return subscribe
 

@@ -22,7 +22,7 @@ def schema() -> Iterator[str]:
     asyncio.run(drop(name))
 
 
-class Application(asyncpg.Connection):  # type: ignore[misc]
+class Application(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """An application's connection, in a transaction of its own."""
 
     own: Any = None

@@ -176,7 +176,7 @@ async def test_a_handed_connection_is_never_closed(broker: Broker) -> None:
 def test_it_takes_a_url_or_a_connection(url: str | None, connection: object) -> None:
     """Neither, or both, is refused where the bus is made."""
     with pytest.raises(InvalidRequest):
-        RabbitBus(url, connection=connection)  # type: ignore[arg-type]
+        RabbitBus(url, connection=connection)  # type: ignore[arg-type]  # any object: it is not used
 
 
 def test_its_repr_shows_no_password() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from typing import Any
 
 import aio_pika
 import pytest
@@ -49,8 +50,8 @@ class TestRabbitSubscription(Subscribing):
     def subscribe(self, broker: Rabbit, wire: tuple[Wire, str]) -> Subscribe:
         """Make a subscription."""
 
-        def subscribe(receive: Receiver, **arguments: object) -> Subscription:
-            return RabbitBus(wire[1], timeout=5).subscribe(broker.queue, receive, **arguments)  # type: ignore[arg-type]
+        def subscribe(receive: Receiver, **arguments: Any) -> Subscription:
+            return RabbitBus(wire[1], timeout=5).subscribe(broker.queue, receive, **arguments)
 
         return subscribe
 

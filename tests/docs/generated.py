@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def _sections() -> Mapping[str, Callable[[], str]]:
         testing.Case, testing.Difference, testing.SignedWebhook, strategies.Delivery, strategies.History,
         Inbox, Published, asgi.Streams,
     ):  # fmt: skip
-        sections[f"fields:{cls.__name__}"] = lambda cls=cls: _fields(cls)  # type: ignore[misc]
+        sections[f"fields:{cls.__name__}"] = partial(_fields, cls)
     for name in COMMANDS:
         sections[f"cli:{name}"] = _help(name)
     sections |= MOCKBANK | MESSAGES
@@ -230,7 +231,7 @@ def _sections() -> Mapping[str, Callable[[], str]]:
 
 
 def _blocking() -> str:
-    own = [blocking.LeanFlow.over.__func__, blocking.LeanFlow.run, blocking.LeanFlow.close, blocking.LeanFlow.using]  # type: ignore[attr-defined]
+    own = [blocking.LeanFlow.over.__func__, blocking.LeanFlow.run, blocking.LeanFlow.close, blocking.LeanFlow.using]  # type: ignore[attr-defined]  # what a classmethod is made of
     head = "class LeanFlow:  # the arguments and methods of leanflow.LeanFlow, without await; and"
     return f"```py\n{head}\n" + "\n\n".join(indent(stub_of_function(each)) for each in own) + "\n```"
 

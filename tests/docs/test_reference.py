@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from pathlib import Path
 
 import attrs
@@ -62,9 +63,9 @@ def test_the_api_page_lists_every_event() -> None:
 
 
 @pytest.mark.parametrize("enum", [leanflow.State, leanflow.Resource, leanflow.Action], ids=lambda enum: enum.__name__)
-def test_the_api_page_lists_every_member(enum: type) -> None:
+def test_the_api_page_lists_every_member(enum: type[Enum]) -> None:
     """States, resources and actions are all there."""
-    for member in enum.__members__:  # type: ignore[attr-defined]
+    for member in enum.__members__:
         assert f"`{member}`" in text_of("api.md")
 
 

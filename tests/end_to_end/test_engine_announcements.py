@@ -352,12 +352,12 @@ async def test_a_refusal_says_nothing_about_the_consent(make: StoreMaker, clock:
         lean.will("e", "reconnect")
         request = await flows.request("accounts", entity_id="e", customer_id="c")
         real = lean._customers
-        lean._customers = lambda call: answer({"status": "INTERNAL_SERVER_ERROR"}, 500)  # type: ignore[method-assign]  # noqa: ARG005
+        lean._customers = lambda call: answer({"status": "INTERNAL_SERVER_ERROR"}, 500)  # type: ignore[method-assign]  # noqa: ARG005 - put back below
         lean.consent = "REVOKED"
         await deliver(flows, webhook("entity.updated", {"id": "e", "customer_id": "c"}, event_id="1"))
         await flows.tick()
         assert await flows.get(request.id) == request
-        lean._customers = real  # type: ignore[method-assign]
+        lean._customers = real  # type: ignore[method-assign]  # put back
         await travel(flows, clock, timedelta(seconds=10))
         assert (await flows.get(request.id)).state is State.failed
 
@@ -384,10 +384,10 @@ async def test_a_wake_that_was_cut_off_is_finished_and_counts_once(
                 woken.append(request_id)
             return await real(request_id, event, **more)
 
-        flows._steps.apply = dies  # type: ignore[method-assign]
+        flows._steps.apply = dies  # type: ignore[method-assign]  # put back below
         with pytest.raises(KeyboardInterrupt):
             await flows._idle_worker._relay.relay("wake")
-        flows._steps.apply = real  # type: ignore[method-assign]
+        flows._steps.apply = real  # type: ignore[method-assign]  # put back
         await travel(flows, clock, timedelta(minutes=3))
         for request in others:
             rows = await flows.history(request.id)

@@ -457,10 +457,10 @@ async def test_no_refresh_is_started_while_the_list_cannot_be_had(
     async with engine(make(), lean, clock) as flows:
         request = await flows.request("refresh", entity_id="e")
         listed: Any = lambda call: trouble if call.method == "GET" else real(call)  # noqa: E731
-        lean._refreshes = listed  # type: ignore[method-assign]
+        lean._refreshes = listed  # type: ignore[method-assign]  # put back below
         await travel(flows, clock, timedelta(minutes=5))
         assert ((await flows.get(request.id)).state, lean.placed["e"]) == (State.requested, 1)
-        lean._refreshes = real  # type: ignore[method-assign]
+        lean._refreshes = real  # type: ignore[method-assign]  # put back
         await travel(flows, clock, timedelta(hours=1))
         now = await flows.get(request.id)
         assert (now.refresh_id, lean.placed["e"]) == (next(iter(lean.refreshes)), 1)

@@ -189,7 +189,7 @@ def test_a_wrong_setting_is_named(setting: str, value: object) -> None:
     """An empty secret would let everybody in; it and other wrong settings are refused when the engine is built."""
     clock = FakeClock()
     with pytest.raises(InvalidRequest) as caught:
-        engine(MemoryStore(), Lean(clock), clock, **{setting: value})  # type: ignore[arg-type]
+        engine(MemoryStore(), Lean(clock), clock, **{setting: value})  # type: ignore[arg-type]  # wrong
     assert caught.value.parameter == setting
 
 

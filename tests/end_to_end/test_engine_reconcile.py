@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from leanflow import Call, DataRequest, LeanFlow, Policy, State
+from leanflow import Answer, Call, DataRequest, LeanFlow, Policy, State
 from leanflow.errors import CallFailed, InvalidRequest
 from leanflow.testing import FakeClock
 from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of, recorder
@@ -108,18 +109,18 @@ async def test_an_events_api_that_is_down_is_asked_again_from_the_same_moment(
         requests = await _finished(flows, lean, 9)
         real = lean._events
 
-        def events(call: Call) -> object:
+        def events(call: Call) -> Answer:
             if call.query.get("page", "0") == "1":
                 if trouble == "down":
                     raise CallFailed("reset", maybe_sent=True)
                 return answer({"status": "INTERNAL_SERVER_ERROR"}, 500) if trouble == "refused" else answer([1])
             return real(call)
 
-        lean._events = events  # type: ignore[method-assign, assignment]
+        lean._events = events  # type: ignore[method-assign]  # put back below
         clock.advance(timedelta(hours=5))
         with pytest.raises(CallFailed):
             await flows.reconcile()
-        lean._events = real  # type: ignore[method-assign]
+        lean._events = real  # type: ignore[method-assign]  # put back
         clock.advance(timedelta(hours=5))
         await flows.reconcile()
         await flows.tick()
@@ -189,10 +190,14 @@ async def test_upkeep_outlives_whatever_goes_wrong(make: StoreMaker, clock: Fake
 
 
 async def _until(
-    flows: LeanFlow, clock: FakeClock, done: object, step: timedelta = timedelta(seconds=1), most: int = 400
+    flows: LeanFlow,
+    clock: FakeClock,
+    done: Callable[[], Awaitable[bool]],
+    step: timedelta = timedelta(seconds=1),
+    most: int = 400,
 ) -> None:
     for _ in range(most):
-        if await done():  # type: ignore[operator]
+        if await done():
             return
         clock.advance(step)
         for _ in range(5):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leanflow import Call, DataRequest, Policy, Remedy, Resource, State, calls
+from leanflow import Call, DataRequest, LeanFlow, Policy, Remedy, Resource, State, calls
 from leanflow.errors import CallFailed, InvalidRequest, KeyReused, NotInState, RequestNotFound
 from leanflow.events import ResultsReady
 from leanflow.ports import HistoryEntry
@@ -111,7 +111,7 @@ async def test_a_wrong_parameter_is_named_before_anything_is_stored(
     """`InvalidRequest` names the parameter; no request is stored and Lean is not called."""
     async with engine(maker_of("memory", tmp_path)(), lean, clock) as flows:
         with pytest.raises(InvalidRequest) as caught:
-            await flows.request(**{"resource": "accounts", "entity_id": "e", **wrong})  # type: ignore[arg-type]
+            await flows.request(**{"resource": "accounts", "entity_id": "e", **wrong})  # type: ignore[arg-type]  # wrong
         assert caught.value.parameter == parameter
         assert sum((await flows.counts()).values()) == 0
         assert not lean.placed
@@ -181,9 +181,9 @@ async def test_what_does_not_exist_is_not_found(make: StoreMaker, clock: FakeClo
             [page async for page in flows.pages(MISSING)]
 
 
-async def _wanting(flows: object, lean: Lean, **more: object) -> DataRequest:
+async def _wanting(flows: LeanFlow, lean: Lean, **more: Any) -> DataRequest:
     lean.will("e", "reconnect")
-    request: DataRequest = await flows.request("accounts", entity_id="e", **more)  # type: ignore[attr-defined]
+    request = await flows.request("accounts", entity_id="e", **more)
     assert request.state is State.reconnect_required
     return request
 
@@ -339,7 +339,7 @@ async def test_wait_ends_at_its_timeout(make: StoreMaker, clock: FakeClock, lean
         with pytest.raises(TimeoutError):
             await waiting
         with pytest.raises(InvalidRequest, match="until"):
-            await flows.wait(request.id, until={"done"})  # type: ignore[arg-type]
+            await flows.wait(request.id, until={"done"})  # type: ignore[arg-type]  # no state
 
 
 async def test_a_cancelled_caller_does_not_stop_the_call(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
@@ -503,7 +503,7 @@ async def test_requests_are_found_by_what_they_are(make: StoreMaker, clock: Fake
         counts = await flows.counts()
         assert (counts[State.fetched], counts[State.failed], counts[State.requested]) == (3, 4, 0)
         with pytest.raises(InvalidRequest, match="state"):
-            [r async for r in flows.find(state="done")]  # type: ignore[arg-type]
+            [r async for r in flows.find(state="done")]  # type: ignore[arg-type]  # no state
 
 
 async def test_an_export_has_no_bank_data(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
@@ -597,7 +597,7 @@ async def test_lean_is_asked_on_the_application_s_behalf(make: StoreMaker, clock
 async def test_a_refusal_of_the_customer_is_a_failed_call(clock: FakeClock, lean: Lean, tmp_path: Path) -> None:
     """`customer` says with which HTTP status Lean refused."""
     async with engine(maker_of("memory", tmp_path)(), lean, clock) as flows:
-        lean._customers = lambda call: answer({"status": "INVALID_PARAMETERS"}, 400)  # type: ignore[method-assign]  # noqa: ARG005
+        lean._customers = lambda call: answer({"status": "INVALID_PARAMETERS"}, 400)  # type: ignore[method-assign]  # noqa: ARG005 - as the method
         with pytest.raises(CallFailed, match="400"):
             await flows.customer(app_user_id="u")
 

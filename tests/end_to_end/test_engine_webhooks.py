@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leanflow import LeanFlow, Policy, State, sign
-from leanflow.ports import Store
+from leanflow.ports import OutboxRow, Store
 from leanflow.testing import FakeClock, travel
 from tests.support.engine import STORES, StoreMaker, deliver, dump, engine, maker_of, recorder
 from tests.support.lean import SECRET, Lean, signed, webhook
@@ -230,7 +232,7 @@ async def test_an_early_webhook_waits_for_its_request(make: StoreMaker, clock: F
             arrived.set()
             return made
 
-        lean._result = result  # type: ignore[method-assign, assignment]
+        lean._result = result  # type: ignore[method-assign, assignment]  # for this test
         lean.will("e", "pending")
         store_is_slow = unsteady(flows._store)
         flows._steps._store = store_is_slow
@@ -265,9 +267,9 @@ async def test_a_parked_webhook_is_found_by_the_one_who_parks_it(
         async def nobody(*_: object) -> tuple[str, ...]:
             return ()
 
-        async def look(*args: object) -> object:
+        async def look(*args: Any) -> object:
             looked.append("owners")
-            return await (nobody() if len(looked) == 1 else flows._store.owners(*args))  # type: ignore[arg-type]
+            return await (nobody() if len(looked) == 1 else flows._store.owners(*args))
 
         blind.owners = look
         flows._steps._owners.clear()
@@ -283,9 +285,9 @@ async def test_a_parked_webhook_is_offered_again(make: StoreMaker, clock: FakeCl
         raw = webhook("results.ready", {"id": "00000000-0000-0000-0000-000000000001"}, event_id="early")
         await deliver(flows, raw)
         steps = flows._steps
-        drain, steps._drain = steps._drain, _nothing  # type: ignore[method-assign, assignment]
+        drain, steps._drain = steps._drain, _nothing  # type: ignore[method-assign, assignment]  # put back below
         request_id, _ = await _pending(flows, lean)
-        steps._drain = drain  # type: ignore[method-assign]
+        steps._drain = drain  # type: ignore[method-assign]  # put back
         assert (await flows.get(request_id)).state is State.requested
         await travel(flows, clock, timedelta(seconds=1))
         assert (await flows.get(request_id)).state is State.fetched
@@ -328,16 +330,16 @@ class Bus:
     name = "bus"
 
     def __init__(self) -> None:
-        self.rows: list[object] = []
+        self.rows: list[OutboxRow] = []
         self.reports: list[str] = []
 
     async def open(self) -> None:
         """Connect to nothing."""
 
-    async def publish(self, batch: list[object]) -> list[None]:
+    async def publish(self, batch: Sequence[OutboxRow]) -> list[None]:
         """Take everything."""
         self.rows.extend(batch)
-        self.reports += [row.key for row in batch if row.kind == "report"]  # type: ignore[attr-defined]
+        self.reports += [row.key for row in batch if row.kind == "report"]
         return [None] * len(batch)
 
     async def aclose(self) -> None:

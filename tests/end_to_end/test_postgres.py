@@ -7,6 +7,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -52,8 +53,8 @@ async def store(schema: str) -> AsyncIterator[PostgresStore]:
 class Opened:
     """An open store for the length of a block."""
 
-    def __init__(self, schema: str, **settings: object) -> None:
-        self.store = PostgresStore(URL, schema=schema, clock="engine", **settings)  # type: ignore[arg-type]
+    def __init__(self, schema: str, **settings: Any) -> None:
+        self.store = PostgresStore(URL, schema=schema, clock="engine", **settings)
 
     async def __aenter__(self) -> PostgresStore:
         await self.store.open()
@@ -324,13 +325,13 @@ async def test_another_process_hears_at_once(schema: str) -> None:
         heard.put_nowait(change.request.id)
 
     slow = Policy(poll=timedelta(hours=1))
-    common = {"webhook_secrets": ["s"], "policy": slow, "app": "app"}
-    web = LeanFlow(store=PostgresStore(URL, schema=schema), transport=Refusing(), workers=0, **common)  # type: ignore[arg-type]
+    common: dict[str, Any] = {"webhook_secrets": ["s"], "policy": slow, "app": "app"}
+    web = LeanFlow(store=PostgresStore(URL, schema=schema), transport=Refusing(), workers=0, **common)
     worker = LeanFlow(
         store=PostgresStore(URL, schema=schema),
         transport=Refusing(),
         handlers=handlers,
-        **common,  # type: ignore[arg-type]
+        **common,
     )
     async with worker, web:
         async with asyncio.timeout(20):

@@ -42,7 +42,7 @@ class Lean:
         """Answer anything."""
         body = await request.read()
         if request.path == "/oauth2/token":
-            return self._token(dict((await request.post()).items()))  # type: ignore[arg-type]
+            return self._token({name: str(value) for name, value in (await request.post()).items()})
         self.seen.append(request)
         self.bodies.append(body)
         word = request.headers.get("authorization", "").removeprefix("Bearer ")

@@ -19,7 +19,7 @@ from leanflow_adapters.sqlite import SQLiteStore
 from tests.support.engine import dump, engine, recorder
 from tests.support.lean import SECRET, Lean, signed, webhook
 
-FEWER = max(20, settings.default.max_examples // 4)  # type: ignore[union-attr]
+FEWER = max(20, settings.default.max_examples // 4)  # type: ignore[union-attr]  # conftest loads one
 ON = {"data": True}
 PAYLOADS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("results.ready", {"id": "00000000-0000-0000-0000-000000000001"}),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from hypothesis import example, given, settings, strategies as st
@@ -236,7 +237,7 @@ def test_any_document_is_read_or_malformed(raw: bytes, status: int) -> None:
     """Lists, entities and customers."""
     answer = Answer(status=status, body=raw)
     for read in (parse_page_info, parse_refreshes, parse_events_page, parse_customer):
-        _event_or_malformed(lambda read=read: read(answer))  # type: ignore[misc]
+        _event_or_malformed(partial(read, answer))
     assert _event_or_malformed(lambda: consent_lost(answer, _NOW)) in (True, False, None)
 
 

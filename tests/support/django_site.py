@@ -25,7 +25,7 @@ MIDDLEWARE = [
 def site(urls: Sequence[Any], **settings: Any) -> Iterator[None]:
     """Have Django serve these urls."""
     urlconf = types.ModuleType("urls_of_a_test")
-    urlconf.urlpatterns = list(urls)  # type: ignore[attr-defined]
+    urlconf.urlpatterns = list(urls)  # type: ignore[attr-defined]  # a module made here
     named = {"MIDDLEWARE": MIDDLEWARE, "ALLOWED_HOSTS": ["*"], "DEBUG": False, **settings}
     with override_settings(ROOT_URLCONF=urlconf, **named):
         yield

@@ -30,7 +30,7 @@ _START = 10.0  # seconds for a server to answer
 async def do(*command: Any, url: str = URL) -> Any:
     """Send a command on a connection of its own."""
     async with Redis.from_url(url) as client:
-        return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+        return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no type for it
 
 
 async def fresh_prefix() -> str:

@@ -196,7 +196,7 @@ async def incoming(run: Run, broker: str) -> None:
     messages, forged = _messages(run.rounds, run.dice)
     async with BROKERS[broker]() as there, flows, asyncio.timeout(PATIENCE):
         unsure = Unsure(flows, run.dice)
-        subscription = bus_of(broker, there.at).subscribe(  # type: ignore[attr-defined]
+        subscription = bus_of(broker, there.at).subscribe(  # type: ignore[attr-defined]  # each has its own arguments
             there.where, unsure, durable=DURABLE, backoff=(timedelta(milliseconds=20),), max_deliver=50
         )
         async with subscription:

@@ -136,7 +136,7 @@ class Nursery:
                 child.ended.set_result(0)
         for zygote in self._zygotes:
             # The transport is closed only by a later turn of the loop: without it Python warns of one never closed.
-            zygote._transport.close()  # type: ignore[attr-defined]
+            zygote._transport.close()  # type: ignore[attr-defined]  # asyncio shows it to nobody
         await asyncio.sleep(0)
 
     async def _listen(self, zygote: asyncio.subprocess.Process) -> None:

@@ -119,7 +119,7 @@ def test_a_topic_may_be_a_function_of_the_event() -> None:
     row = OutboxRow(key="r:1:fetched", sink="b", kind="change", request_id="r", payload="{}")
     made = Options(name="b", topic=lambda event: f"bank.{event.topic}").message(row, "ce-")
     assert (made.topic, made.key, made.partition_key) == ("bank.fetched", "r:1:fetched", "r")
-    no_text = Options(name="b", topic=lambda _: None)  # type: ignore[arg-type, return-value]
+    no_text = Options(name="b", topic=lambda _: None)  # type: ignore[arg-type, return-value]  # wrong
     with pytest.raises(InvalidRequest, match="NoneType"):
         no_text.message(row, "ce-")
     assert CloudEvent.of(row).topic == "fetched"

@@ -341,7 +341,7 @@ def test_bodies_of_the_other_calls() -> None:
     assert _body(calls.delete_entity("c-1", "e-1")) == {"reason": "USER_REQUESTED"}
     for wrong in ("", "x" * 256, None):
         with pytest.raises(InvalidRequest):
-            calls.create_customer(wrong)  # type: ignore[arg-type]
+            calls.create_customer(wrong)  # type: ignore[arg-type]  # None is
 
 
 @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ def test_reconcile_counts_what_was_missed(here: Path, monkeypatch: pytest.Monkey
     bank.connect("user-1")
     bank.connect("user-2")
     world = type(sys)("world")
-    world.lean = MockbankTransport(bank, clock)  # type: ignore[attr-defined]
+    world.lean = MockbankTransport(bank, clock)  # type: ignore[attr-defined]  # a module made here
     monkeypatch.setitem(sys.modules, "world", world)
     (here / "missed.py").write_text(MISSED)
     try:
@@ -319,7 +319,7 @@ def test_reconcile_counts_what_was_missed(here: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("text", ["2026-01-31T08:00:00Z", "2026-01-31T08:00:00+04:00"])
 def test_a_moment_may_be_named(text: str) -> None:
     """With its zone."""
-    assert when(None, None, text) == datetime.fromisoformat(text)  # type: ignore[arg-type]
+    assert when(None, None, text) == datetime.fromisoformat(text)  # type: ignore[arg-type]  # not click's
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-01-31", "2026-01-31T08:00:00", "3w"])

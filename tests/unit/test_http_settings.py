@@ -8,6 +8,7 @@ import logging
 import pickle
 import traceback
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
 import attrs
@@ -80,10 +81,10 @@ def test_the_table_of_hosts_is_complete() -> None:
         ({"app_token": "t", "ssl": False}, "ssl"),
     ],
 )
-def test_a_wrong_setting_is_named(settings: dict[str, object], parameter: str) -> None:
+def test_a_wrong_setting_is_named(settings: dict[str, Any], parameter: str) -> None:
     """A wrong argument raises `InvalidRequest` with its name."""
     with pytest.raises(InvalidRequest) as caught:
-        LeanTransport(**settings)  # type: ignore[arg-type]
+        LeanTransport(**settings)
     assert caught.value.parameter == parameter
 
 
@@ -130,11 +131,11 @@ def test_what_is_sent_does_not_show_its_headers_or_body() -> None:
 async def test_errors_and_logs_hold_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     """A failing call leaves no secret in the error, its causes, or the logs."""
     caplog.set_level(logging.DEBUG)
-    urls = {"base_url": "http://127.0.0.1:1", "auth_url": "http://127.0.0.1:1"}
+    urls: dict[str, Any] = {"base_url": "http://127.0.0.1:1", "auth_url": "http://127.0.0.1:1"}
     seen: list[str] = []
     for transport in (
-        LeanTransport(client_id=SECRETS[0], client_secret=SECRETS[1], **urls),  # type: ignore[arg-type]
-        LeanTransport(app_token=SECRETS[2], **urls),  # type: ignore[arg-type]
+        LeanTransport(client_id=SECRETS[0], client_secret=SECRETS[1], **urls),
+        LeanTransport(app_token=SECRETS[2], **urls),
     ):
         async with transport:
             with pytest.raises(CallFailed) as caught:

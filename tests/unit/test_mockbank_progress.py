@@ -134,7 +134,7 @@ def test_a_progress_reads_as_it_is_told(way: Progress) -> None:
     [
         lambda: Progress.after(-1),
         lambda: Progress.polls(0),
-        lambda: Progress.polls(1.5),  # type: ignore[arg-type]
+        lambda: Progress.polls(1.5),  # type: ignore[arg-type]  # wrong
         lambda: Progress.of("soon"),
         lambda: Progress.of({"after": "soon"}),
         lambda: Progress.of({"after": 1, "polls": 1}),

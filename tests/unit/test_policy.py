@@ -36,7 +36,7 @@ def test_the_defaults_that_the_documentation_names() -> None:
 def test_a_list_of_waits_needs_waits(name: str, waits: tuple[timedelta, ...]) -> None:
     """None at all, or one of nothing, would spin."""
     with pytest.raises(InvalidRequest) as caught:
-        Policy(**{name: waits})  # type: ignore[arg-type]
+        Policy(**{name: waits})  # type: ignore[arg-type]  # of those that are such
     assert caught.value.parameter == f"Policy.{name}"
 
 

@@ -83,7 +83,7 @@ def test_every_field_is_documented() -> None:
 def test_a_request_is_frozen() -> None:
     """Nobody changes a record that others may hold."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        example_request().state = State.failed  # type: ignore[misc]
+        example_request().state = State.failed  # type: ignore[misc]  # that is the point
 
 
 def test_a_moved_copy_is_what_evolve_would_make() -> None:
@@ -212,4 +212,4 @@ def test_a_read_record_cannot_be_changed_through_its_words() -> None:
     """`params` and `metadata` come back read-only."""
     request = DataRequest.from_dict(example_request(params=MappingProxyType({"a": "b"})).to_dict())
     with pytest.raises(TypeError):
-        request.params["a"] = "c"  # type: ignore[index]
+        request.params["a"] = "c"  # type: ignore[index]  # that is the point

@@ -75,7 +75,7 @@ async def test_the_applications_rows_and_ours_are_committed_together(
     store: SQLiteStore, connection: aiosqlite.Connection
 ) -> None:
     """Whatever the application's rows look like, its changes and ours are one transaction."""
-    connection.row_factory = in_a_dict  # type: ignore[assignment]
+    connection.row_factory = in_a_dict  # type: ignore[assignment]  # aiosqlite says a class
     await connection.execute("CREATE TABLE orders (number INTEGER)")
     await connection.commit()
     for ending in (connection.rollback, connection.commit):

@@ -118,10 +118,10 @@ def test_names_are_unique_and_do_not_change() -> None:
 
 def test_a_policy_of_ones_own_is_kept_to() -> None:
     """Budgets and waits are those of the policy: with one round the loop is shorter."""
-    short = [path for path in paths(to="failed", policy=Policy(max_rounds=1)) if path.request.failure is not None]
-    loops = [path for path in short if path.request.failure.code == "RECONNECT_LOOP"]  # type: ignore[union-attr]
+    ends = [path.request for path in paths(to="failed", policy=Policy(max_rounds=1))]
+    loops = [end for end in ends if end.failure is not None and end.failure.code == "RECONNECT_LOOP"]
     assert loops
-    assert max(path.request.rounds_prompted for path in loops) == 1
+    assert max(end.rounds_prompted for end in loops) == 1
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def without_tables(store: Store) -> bool:
 
 async def _told(store: Store) -> list[Finding]:
     """Return what a store without tables says of its server."""
-    found = await store.conditions() if without_tables(store) else []  # type: ignore[attr-defined]
+    found = await store.conditions() if without_tables(store) else []  # type: ignore[attr-defined]  # it was seen
     return [Finding(what=what, ok=ok, words=words) for what, ok, words in found]
 
 

@@ -210,7 +210,7 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
 
     def reopen(self) -> EncryptedStore:
         """Return a second handle on the same data, where the inner store gives one."""
-        return self._around(self._inner.reopen())  # type: ignore[attr-defined]
+        return self._around(self._inner.reopen())  # type: ignore[attr-defined]  # stores of one process have none
 
     def _around(self, store: Store) -> EncryptedStore:
         other = object.__new__(type(self))
