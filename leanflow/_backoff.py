@@ -13,7 +13,7 @@ _SPREAD = 0.1  # a tenth: enough to part requests that failed together, too litt
 
 def spread(wait: timedelta, key: str) -> timedelta:
     """Return `wait` lengthened by up to a tenth, always by the same for the same key; never shortened."""
-    return wait * (1 + _SPREAD * zlib.crc32(key.encode()) / 2**32)
+    return wait * (1 + _SPREAD * zlib.crc32(key.encode("utf-8", "surrogatepass")) / 2**32)
 
 
 def wait_before(waits: Sequence[timedelta], tries: int, key: str) -> timedelta:

@@ -188,6 +188,35 @@ class TestRedisStreamsSubscription(Subscribing):
                 while (await client.xpending(stream, "group"))["pending"]:
                     await asyncio.sleep(0.01)
 
+    async def test_what_cannot_be_set_aside_is_not_acknowledged(
+        self,
+        put: Put,
+        subscribe: Subscribe,
+        receiver: Receiver,
+        client: Any,
+        stream: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Somebody has another thing under that key: the message comes again, and is kept once that is mended."""
+        monkeypatch.setattr(_incoming, "LOST", 1)
+        await client.set(f"{stream}:group:set-aside", "not a stream")
+        await put({"x-other": "1"}, b"bad")
+        async with subscribe(receiver) as subscription:
+            await until(lambda: receiver.bodies.count(b"bad") >= 2)
+            assert (await client.xpending(stream, "group"))["pending"] == 1
+            await client.delete(f"{stream}:group:set-aside")
+            await until(lambda: subscription.counts["set_aside"] == 1)
+            (kept,) = await subscription.set_aside()
+        assert (kept.body, kept.headers) == (b"bad", {"x-other": "1"})
+        assert (await client.xpending(stream, "group"))["pending"] == 0
+
+    async def test_looking_alone_keeps_no_connection(
+        self, subscribe: Subscribe, receiver: Receiver, wire: Wire
+    ) -> None:
+        """What was connected for it is closed after it."""
+        await subscribe(receiver).set_aside()
+        await until(lambda: not wire.connections)
+
 
 ROW = OutboxRow(key="r:1:requested", sink="redis-streams", kind="change", request_id="r", payload="{}")
 

@@ -61,6 +61,8 @@ class Receiver:
             return Reply(status=503, retry=True)
         if body.startswith(b"raise"):
             raise KeyError(body)
+        if body.startswith(b"cancel") and self.bodies.count(body) == 1:
+            raise asyncio.CancelledError
         if body.startswith(b"bad"):
             return Reply(status=401, body=b'"bad"')
         return Reply(status=200, body=b'"fine"', headers={"x-from": "receiver"})
@@ -137,6 +139,29 @@ class Subscribing:
             receiver.is_down = False
             await until(lambda: subscription.counts["taken"] == 1)
             assert subscription.counts["set_aside"] == 0
+
+    async def test_a_receiver_that_waited_for_what_was_cancelled_gets_it_again(
+        self, put: Put, subscribe: Subscribe, receiver: Receiver
+    ) -> None:
+        """It is an exception like any other: the message is ended, and holds up no other."""
+        for number in range(3):
+            await put({}, b"cancel %d" % number)
+        async with subscribe(receiver, concurrency=2, backoff=SOON) as subscription:
+            await until(lambda: subscription.counts["taken"] == 3)
+            assert subscription.counts["again"] == 3
+
+    async def test_what_was_set_aside_can_be_looked_at_alone(
+        self, put: Put, subscribe: Subscribe, receiver: Receiver
+    ) -> None:
+        """Before anything was, and after it, by a subscription that nobody has entered."""
+        async with subscribe(receiver):
+            pass
+        alone = subscribe(receiver)
+        assert list(await alone.set_aside()) == []
+        await put({}, b"bad")
+        async with subscribe(receiver) as subscription:
+            await until(lambda: subscription.counts["set_aside"] == 1)
+        assert [each.body for each in await alone.set_aside()] == [b"bad"]
 
     async def test_what_is_refused_is_set_aside_at_once(
         self, put: Put, subscribe: Subscribe, receiver: Receiver

@@ -26,6 +26,11 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._open) // 2
+
     async def __aenter__(self) -> Self:
         await self.mend()
         return self

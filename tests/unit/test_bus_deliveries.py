@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -84,6 +85,39 @@ async def test_the_verdict_follows_the_reply(receive: Receive, tries: int, done:
     assert delivered.done == done
     kinds = {"ack": Verdict.taken, "again": Verdict.again, "aside": Verdict.set_aside}
     assert verdict is kinds[done[-1].split()[0]]
+
+
+async def cancelled(_headers: Mapping[str, str], _body: bytes) -> Reply:
+    """Wait for what somebody has cancelled."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(("tries", "done"), [(1, ["again 1"]), (3, ["aside raised CancelledError"])])
+async def test_what_the_receiver_waited_for_may_have_been_cancelled(tries: int, done: list[str]) -> None:
+    """That is the receiver's fault, like any exception; when we are cancelled ourselves nothing is ended."""
+    delivered = Delivered(tries=tries)
+    await settle(delivered, cancelled, PATIENCE)
+    assert delivered.done == done
+
+    async def receive(_headers: Mapping[str, str], _body: bytes) -> Reply:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    begun, delivered = asyncio.Event(), Delivered()
+    settling = asyncio.create_task(settle(delivered, receive, PATIENCE))
+    await begun.wait()
+    settling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    assert delivered.done == []
+
+
+async def test_a_signature_that_is_no_text_holds_up_nothing() -> None:
+    """Kafka's headers are bytes: what is no UTF-8 among them comes as halves of surrogate pairs."""
+    delivered = Delivered(headers={"lean-signature": b"\xff".decode("utf-8", "surrogateescape")})
+    await settle(delivered, saying(503, retry=True), PATIENCE)
+    assert delivered.done == ["again 1"]
 
 
 @pytest.mark.parametrize(("tries", "done"), [(1, ["again 1"]), (3, ["aside no answer could be sent: ConnectionError"])])

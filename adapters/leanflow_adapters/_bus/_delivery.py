@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -153,6 +154,11 @@ async def settle(delivery: Delivery, receive: Receive, patience: Patience, *, na
 async def _received(delivery: Delivery, receive: Receive) -> tuple[Reply | None, str]:
     try:
         reply = await receive(delivery.headers, delivery.body)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # we are being stopped
+        return None, "raised CancelledError"  # what the receiver waited for was cancelled: its own failure
     except Exception as error:  # noqa: BLE001 - a receiver may raise anything; it is tried again, and bounded
         return None, f"raised {type(error).__name__}"
     return reply, f"status {reply.status}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import ClassVar, Literal
 
 import attrs
@@ -228,6 +229,15 @@ class BrokerBus(ABC):
             self._holders -= 1
             if not self._holders:
                 await self._disconnect()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Have the connection kept for the length of this."""
+        await self.hold()
+        try:
+            yield
+        finally:
+            await self.let_go()
 
     @abstractmethod
     async def _connect(self) -> None:

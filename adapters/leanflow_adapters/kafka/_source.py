@@ -152,7 +152,7 @@ class TopicSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka h
         aside = self.consuming.aside
         found: list[ConsumerRecord] = []
         try:
-            async with asyncio.timeout(self.consuming.timeout), self.consuming.reader() as reader:
+            async with self._bus.held(), asyncio.timeout(self.consuming.timeout), self.consuming.reader() as reader:
                 if aside not in await reader.topics():
                     return []
                 numbers = await (await self.link.producer()).partitions_for(aside)

@@ -92,17 +92,18 @@ class QueueSource:
 
     async def set_aside(self, limit: int) -> Sequence[SetAside]:
         """Look at what was set aside; it stays there, in its order."""
-        try:
-            channel = await self.link.fresh_channel()
-        except AWAY as error:
-            raise BusUnavailable(self._bus.name, type(error).__name__) from error
-        found: list[SetAside] = []
-        try:
-            there = await channel.declare_queue(self.aside, durable=True)
-            while len(found) < limit and (message := await there.get(fail=False)) is not None:
-                found.append(_told(self.aside, message))
-        finally:
-            await channel.close()  # what was not acknowledged goes back to where it was
+        async with self._bus.held():
+            try:
+                channel = await self.link.fresh_channel()
+            except AWAY as error:
+                raise BusUnavailable(self._bus.name, type(error).__name__) from error
+            found: list[SetAside] = []
+            try:
+                there = await channel.declare_queue(self.aside, durable=True)
+                while len(found) < limit and (message := await there.get(fail=False)) is not None:
+                    found.append(_told(self.aside, message))
+            finally:
+                await channel.close()  # what was not acknowledged goes back to where it was
         return found
 
     async def aclose(self) -> None:

@@ -134,9 +134,10 @@ class GroupSource:
 
     async def set_aside(self, limit: int) -> Sequence[SetAside]:
         """Return what is in the stream for what is set aside."""
-        client: Any = self._link.client
-        with translated(self._bus.name):
-            entries = await client.xrange(self._aside, count=limit)
+        async with self._bus.held():
+            client: Any = self._link.client
+            with translated(self._bus.name):
+                entries = await client.xrange(self._aside, count=limit)
         found = []
         for place, fields in entries:
             told, body = _opened(fields)
@@ -212,13 +213,11 @@ class GroupDelivery:
             await self._client.eval(_AGAIN, 1, self._keys.waiting, self._place, int(delay * 1000))
 
     async def set_aside(self, reason: str) -> None:
-        """Put it on the stream for that and acknowledge it, both or neither."""
+        """Put it on the stream for that, then acknowledge it."""
         fields: dict[Any, Any] = {**self._fields, _REASON: reason, _TRIES: str(self.tries)}
         with self._ending():
-            async with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.xadd(self._keys.aside, fields)
-                pipeline.xack(self._keys.stream, self._keys.group, self._place)
-                await pipeline.execute()
+            await self._client.xadd(self._keys.aside, fields)  # no transaction: one goes on behind what fails in it
+            await self._client.xack(self._keys.stream, self._keys.group, self._place)
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
