@@ -15,6 +15,7 @@ ALL = (
     "webhooks",
     "bindings",
     "relay",
+    "ingestion",
     "latency",
     "growth",
     "waiting",

@@ -10,10 +10,13 @@ request per fingerprint) and an outbox row only where leanflow makes one.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import json
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 SCHEMA = """
@@ -130,6 +133,21 @@ class Floor:
             run("INSERT INTO outbox VALUES (?,?,?)", (request, version, state))
         run("RELEASE s")
         return version
+
+
+async def taking(db: Floor, secret: str, names: Sequence[str]) -> Callable[[bytes, str], Awaitable[int]]:
+    """Store requests that await their user; return what takes their webhooks: body and signature in, the status out."""
+    await asyncio.gather(*(db.step(f"create {name}", name, "awaiting_user", 1) for name in names))
+
+    async def step(raw: bytes, signature: str) -> int:
+        digest = "sha512=" + hmac.new(secret.encode(), raw, hashlib.sha512).hexdigest()
+        if not hmac.compare_digest(digest, signature):
+            return 401
+        body = json.loads(raw)
+        await db.step(body["event_id"], body["payload"]["reconnect_id"], "reconnected", 1)
+        return 200
+
+    return step
 
 
 def _resolve(futures: list[asyncio.Future[int]], versions: list[int]) -> None:

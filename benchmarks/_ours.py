@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,6 +69,22 @@ async def whole_flow(flows: LeanFlow, number: int) -> None:
     await flows.receive(*webhook(f"{number}b", "results.ready", id=prompt.reconnect_id))
     final = await flows.wait(request.id, timeout=60)
     assert final.state is State.fetched
+
+
+async def awaiting_users(flows: LeanFlow, count: int) -> list[str]:
+    """Make so many requests that await their user, of entities ``e0``, ``e1``, …; return their reconnect ids."""
+    names: list[str] = []
+    for first in range(0, count, 100):
+        numbers = range(first, min(first + 100, count))
+        made = await asyncio.gather(*(flows.request(Resource.accounts, entity_id=f"e{n}") for n in numbers))
+        names += [prompt.reconnect_id for prompt in await asyncio.gather(*(flows.prompt(each.id) for each in made))]
+    return names
+
+
+def reconnected(names: Sequence[str]) -> Iterator[tuple[dict[str, str], bytes]]:
+    """Yield headers and body of the webhook that each of them waits for."""
+    for number, name in enumerate(names):
+        yield webhook(f"w{number}", "entity.reconnected", id=f"e{number}", reconnect_id=name)
 
 
 async def many(count: int, callers: int, work: Callable[[int], Awaitable[None]]) -> None:

@@ -25,12 +25,13 @@ from leanflow_adapters.rabbitmq import RabbitBus
 from leanflow_adapters.redis_streams import RedisStreamsBus
 from tests.support import kafka
 
-__all__ = ["CONTENDERS", "Contender"]
+__all__ = ["CONTENDERS", "Contender", "answers"]
 
 Publish = Callable[[Sequence[tuple[str, str]]], Awaitable[None]]
 
 
-def _answers(url: str, port: int) -> str | None:
+def answers(url: str, port: int) -> str | None:
+    """Return why nobody can be reached there, or None; `port` is the one of URLs that name none."""
     at = urlsplit(url)
     try:
         socket.create_connection((at.hostname or "127.0.0.1", at.port or port), timeout=2).close()
@@ -75,7 +76,7 @@ class Nats(Contender):
     @classmethod
     def missing(cls) -> str | None:
         """Look whether it answers."""
-        return _answers(cls.url, 4222)
+        return answers(cls.url, 4222)
 
     async def __aenter__(self) -> Self:
         self._stream = f"leanflow-bench-{uuid4().hex}"
@@ -118,7 +119,7 @@ class RedisStreams(Contender):
     @classmethod
     def missing(cls) -> str | None:
         """Look whether it answers."""
-        return _answers(cls.url, 6379)
+        return answers(cls.url, 6379)
 
     async def __aenter__(self) -> Self:
         self._stream = f"leanflow-bench-{uuid4().hex}"
@@ -158,7 +159,7 @@ class Rabbit(Contender):
     @classmethod
     def missing(cls) -> str | None:
         """Look whether it answers."""
-        return _answers(cls.url, 5672)
+        return answers(cls.url, 5672)
 
     async def __aenter__(self) -> Self:
         self._queue = f"leanflow-bench-{uuid4().hex}"

@@ -8,26 +8,21 @@ from a second process over kept connections; minimum and binding run alternately
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import json
 import multiprocessing as mp
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks._floor import Floor
+from benchmarks._floor import Floor, taking
 from benchmarks._least import FLOORS, WHERE
 from benchmarks._least_wsgi import WSGI_FLOORS, WSGI_OURS, inserting
 from benchmarks._load import request as on_the_wire, spend
-from benchmarks._ours import SECRET, engine, webhook
-from leanflow import LeanFlow, Resource
+from benchmarks._ours import SECRET, awaiting_users, engine, reconnected
 from leanflow.blocking import LeanFlow as Blocking
 from tests.support.wsgi import gunicorn
 from tests.torture.bindings import bound, serving
@@ -48,17 +43,7 @@ async def serve_floor(binding: str, path: Path, pipe: Connection) -> None:
             await _until_told(pipe, _port(base), names)
         return
     db = Floor(path)
-    for name in names:
-        await db.step(f"create {name}", name, "awaiting_user", 1)
-
-    async def step(raw: bytes, signature: str) -> int:
-        digest = "sha512=" + hmac.new(SECRET.encode(), raw, hashlib.sha512).hexdigest()
-        if not hmac.compare_digest(digest, signature):
-            return 401
-        body = json.loads(raw)
-        await db.step(body["event_id"], body["payload"]["reconnect_id"], "reconnected", 1)
-        return 200
-
+    step = await taking(db, SECRET, names)
     with _bound() as sock:
         async with serving(FLOORS[binding](step), sock):
             await _until_told(pipe, sock.getsockname()[1], names)
@@ -69,25 +54,15 @@ async def serve_ours(binding: str, path: Path, pipe: Connection) -> None:
     """Serve leanflow, its workers at work too, with as many requests that await their user."""
     if binding in WSGI_OURS:
         with Blocking.over(engine(path)) as blocking:
-            names = blocking.run(_awaiting)
+            names = blocking.run(awaiting_users, COUNT)
             with gunicorn(WSGI_OURS[binding](blocking), threads=THREADS) as base:
                 await _until_told(pipe, _port(base), names)
         return
     async with engine(path) as flows:
-        names = await _awaiting(flows)
+        names = await awaiting_users(flows, COUNT)
         with _bound() as sock:
             async with serving(bound(binding, flows), sock):
                 await _until_told(pipe, sock.getsockname()[1], names)
-
-
-async def _awaiting(flows: LeanFlow) -> list[str]:
-    """Make requests that await their user; return their reconnect ids."""
-    names: list[str] = []
-    for first in range(0, COUNT, 100):
-        made = [flows.request(Resource.accounts, entity_id=f"e{n}") for n in range(first, min(first + 100, COUNT))]
-        prompts = await asyncio.gather(*(flows.prompt(each.id) for each in await asyncio.gather(*made)))
-        names += [prompt.reconnect_id for prompt in prompts]
-    return names
 
 
 def _bound() -> socket.socket:
@@ -123,7 +98,7 @@ def measure(kind: str, binding: str) -> float:
         there.close()  # so that a server that does not come up is heard of
         try:
             port, names = here.recv()
-            wire = [on_the_wire("POST", WHERE, *hook) for hook in _hooks(names)]
+            wire = [on_the_wire("POST", WHERE, *hook) for hook in reconnected(names)]
             began = time.perf_counter()
             asyncio.run(spend(port, iter(wire), CALLERS))
             took = time.perf_counter() - began
@@ -132,11 +107,6 @@ def measure(kind: str, binding: str) -> float:
         finally:
             here.close()
             process.join()
-
-
-def _hooks(names: list[str]) -> Iterator[tuple[dict[str, str], bytes]]:
-    for number, name in enumerate(names):
-        yield webhook(f"w{number}", "entity.reconnected", id=f"e{number}", reconnect_id=name)
 
 
 def main(names: tuple[str, ...] = ()) -> None:
