@@ -84,7 +84,6 @@ SITES: tuple[str, ...] = (
     "postgres.after_link",
     # ... leases
     "postgres.after_claim",
-    "postgres.after_claim_one",
     "postgres.after_renew",
     "postgres.after_release",
     # ... parked events

@@ -119,13 +119,11 @@ class Store(Protocol):
 
     # claims
 
-    async def claim(
-        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
-    ) -> Sequence[Claimed]:
+    async def claim(self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int) -> Sequence[Claimed]:
         """Claim due requests, the longest due first: raise `call_no`, write owner and lease (seconds), durably.
 
         Due: `due_at` is at or before the store's clock (or `now`) and no lease is running. No two claimers ever hold
-        one lease. `request_id`: that one alone, and then whether it is due or not.
+        one lease. A request whose state or resource this version does not know is left to the newer one that made it.
         """
         ...
 

@@ -71,12 +71,10 @@ class MarksTheLosersEventAsSeen(MemoryStore):
 class HandsOneLeaseToTwo(MemoryStore):
     """Never looks whether a lease is running."""
 
-    async def claim(
-        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
-    ) -> Sequence[Claimed]:
+    async def claim(self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int) -> Sequence[Claimed]:
         for slot in self._data.slots(scope):
             slot.end_lease()
-        return await super().claim(scope, owner=owner, now=now, lease=lease, limit=limit, request_id=request_id)
+        return await super().claim(scope, owner=owner, now=now, lease=lease, limit=limit)
 
 
 class ShortensALease(MemoryStore):

@@ -19,13 +19,12 @@ from tests.torture.world import Refused, World
 __all__ = ["born", "kills_at_sites", "points"]
 
 AFTER_200 = "harness.after_200"
-# No part of an engine's life, or of one that the workload leads; the first is killed in test_engine_encryption.py. No
-# engine claims one request by its id, and a lease is ended alone only where two events of one due time race.
+# No part of an engine's life, or of one that the workload leads; the first is killed in test_engine_encryption.py. A
+# lease is ended alone only where two events of one due time race.
 _ELSEWHERE = frozenset(
     {
         "sqlite.after_rewrite",
         "postgres.after_rewrite",
-        "postgres.after_claim_one",
         "postgres.after_release",
         "postgres.after_key",
         "postgres.after_tally",

@@ -129,17 +129,11 @@ class MemoryStore:
 
     # claims
 
-    async def claim(
-        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
-    ) -> Sequence[Claimed]:
-        """Claim due requests, the longest due first; or one by its id, due or not."""
+    async def claim(self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int) -> Sequence[Claimed]:
+        """Claim due requests, the longest due first."""
         data = self._open_data()
-        if request_id is not None:
-            named = data.slot(scope, request_id)
-            wanted = iter([named] if named is not None else [])
-        else:
-            due = takewhile(lambda one: one[0] <= now, data.index(scope).due())
-            wanted = (data.requests[name] for _, name in due)
+        due = takewhile(lambda one: one[0] <= now, data.index(scope).due())
+        wanted = (data.requests[name] for _, name in due)
         free = list(islice((slot for slot in wanted if slot.is_free(now)), limit))
         return [_claim(data, slot, owner, now, lease) for slot in free]
 

@@ -151,16 +151,11 @@ class Methods(ABC):
 
     # claims
 
-    async def claim(
-        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
-    ) -> Sequence[Claimed]:
-        """Claim due requests, the longest due first; or one by its id, due or not."""
+    async def claim(self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int) -> Sequence[Claimed]:
+        """Claim due requests, the longest due first."""
         span = timedelta(seconds=lease)
-        words = (scope_number(scope), self._moment(now), owner, span)
-        if request_id is None:
-            found = await self._ask(_sql.CLAIM, *words, limit, _STATES, _RESOURCES)
-        else:
-            found = await self._ask(_sql.CLAIM_ONE, *words, row_id(request_id))
+        words = (scope_number(scope), self._moment(now), owner, span, limit, _STATES, _RESOURCES)
+        found = await self._ask(_sql.CLAIM, *words)
         return [
             Claimed(
                 request=_rows.request(row),

@@ -13,7 +13,7 @@ from leanflow_adapters.postgres._connection import Write
 from leanflow_adapters.postgres._rows import row_id, scope_number, text
 
 __all__ = [
-    "BODIES", "BRING_BACK", "BURIED", "BURY", "CLAIM", "CLAIM_ONE", "CLAIM_OUTBOX", "COUNTS", "DELIVER", "EARLY",
+    "BODIES", "BRING_BACK", "BURIED", "BURY", "CLAIM", "CLAIM_OUTBOX", "COUNTS", "DELIVER", "EARLY",
     "ERASE", "FAIL_DELIVERY", "HISTORY", "LAG", "LOAD", "LOAD_MANY", "MARK", "NEXT_DUE", "NOW", "ORPHAN", "ORPHAN_TOLD",
     "OUTBOX", "OWNERS", "PAGES", "PARKED", "PARKED_DUE", "PRUNE_INBOX", "PRUNE_STONES", "PURGE", "PURGE_PAGES",
     "RECALL", "REGISTER", "RELEASE", "REMEMBER", "RENEW", "REPARK", "REWRITE", "SCOPE", "SEEN", "TALLY", "UNDER_WAY",
@@ -82,24 +82,19 @@ def find(scope: Scope, query: Query) -> tuple[str, list[Any]]:
 # --- leases ------------------------------------------------------------------------------------------------------
 
 # A plan that is kept does not know the limit: without the arrays it would join all requests with the few that are due.
-_CLAIM = """WITH moment AS MATERIALIZED (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now),
-    due AS (
-        SELECT id, owner FROM "leanflow".requests WHERE scope = $1 AND {wanted}
-        AND (owner IS NULL OR lease_until IS NULL OR lease_until <= (SELECT now FROM moment))
-        {order} FOR NO KEY UPDATE {skip})
-    UPDATE "leanflow".requests r SET call_no = r.call_no + 1, owner = $3, lease_until = moment.now + $4::interval
-    FROM due, moment WHERE r.id = due.id AND r.id = ANY (ARRAY(SELECT id FROM due))
-    RETURNING r.id, r.due_at, r.record, r.call_no, moment.now, due.owner IS NOT NULL AS taken_over"""
 CLAIM = Write(
     "postgres.after_claim",
-    _CLAIM.format(
-        wanted="""due_at IS NOT NULL AND due_at <= (SELECT now FROM moment)
-            AND state = ANY ($6::text[]) AND resource = ANY ($7::text[])""",  # others are a newer version's
-        order="ORDER BY due_at, id LIMIT $5",
-        skip="SKIP LOCKED",
-    ),
+    """WITH moment AS MATERIALIZED (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now),
+    due AS (
+        SELECT id, owner FROM "leanflow".requests
+        WHERE scope = $1 AND due_at IS NOT NULL AND due_at <= (SELECT now FROM moment)
+        AND state = ANY ($6::text[]) AND resource = ANY ($7::text[]) -- others are a newer version's
+        AND (owner IS NULL OR lease_until IS NULL OR lease_until <= (SELECT now FROM moment))
+        ORDER BY due_at, id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED)
+    UPDATE "leanflow".requests r SET call_no = r.call_no + 1, owner = $3, lease_until = moment.now + $4::interval
+    FROM due, moment WHERE r.id = due.id AND r.id = ANY (ARRAY(SELECT id FROM due))
+    RETURNING r.id, r.due_at, r.record, r.call_no, moment.now, due.owner IS NOT NULL AS taken_over""",
 )
-CLAIM_ONE = Write("postgres.after_claim_one", _CLAIM.format(wanted="id = $5", order="", skip=""))
 RENEW = Write(
     "postgres.after_renew",
     """UPDATE "leanflow".requests

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from leanflow._request import DataRequest, IdKind, Scope
+from leanflow._request import DataRequest, IdKind, Resource, Scope, State
 from leanflow.errors import StoreUnavailable
 from leanflow.events import Page
 from leanflow.ports import (
@@ -33,6 +33,7 @@ __all__ = ["Methods"]
 _LOOK = 1000  # parked events that are looked at for the oldest of them
 _RENEWALS = 100  # times that a renewal is tried: each time another step came between
 _TICK = datetime.resolution
+_KNOWN = (*listed([(written(state),) for state in State]), *listed([(written(resource),) for resource in Resource]))
 
 
 class Methods(Upkeep):
@@ -93,13 +94,10 @@ class Methods(Upkeep):
 
     # claims
 
-    async def claim(
-        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
-    ) -> Sequence[Claimed]:
-        """Claim due requests, the longest due first; or one by its id, due or not."""
-        name, last = (b"claim", limit) if request_id is None else (b"claim_one", written(request_id))
-        arguments = (self._moment(now), written(owner), _span(lease), last)
-        moment, rows = await self._run(WORK, name, scope, *arguments)
+    async def claim(self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int) -> Sequence[Claimed]:
+        """Claim due requests, the longest due first."""
+        arguments = (self._moment(now), written(owner), _span(lease), limit, *_KNOWN)
+        moment, rows = await self._run(WORK, b"claim", scope, *arguments)
         then = _rows.time(moment) or now
         return [
             Claimed(

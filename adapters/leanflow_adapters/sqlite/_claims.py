@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from leanflow._request import Scope
+from leanflow._request import Resource, Scope, State
 from leanflow._sites import site
 from leanflow.ports import WAKE, Claimed
 from leanflow_adapters.sqlite._plans import Plan, Read, Write
@@ -14,15 +14,17 @@ from leanflow_adapters.sqlite._rows import micros, moment, request_of, scope_num
 
 __all__ = ["claim", "next_due", "release", "renew"]
 
-_DUE = Read(
-    """SELECT number, record, call_no, owner, id, version FROM leanflow_requests
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+_DUE = Read(  # states and resources that are not listed are a newer version's
+    f"""SELECT number, record, call_no, owner, id, version FROM leanflow_requests
     WHERE scope = ?1 AND due_at IS NOT NULL AND due_at <= ?2
     AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2)
-    ORDER BY due_at, number LIMIT ?3"""
-)
-_NAMED = Read(
-    """SELECT number, record, call_no, owner, id, version FROM leanflow_requests
-    WHERE scope = ?1 AND id = ?4 AND (owner IS NULL OR lease_until IS NULL OR lease_until <= ?2) LIMIT ?3"""
+    AND state IN ({_listed(state for state in State if not state.is_end)}) AND resource IN ({_listed(Resource)})
+    ORDER BY due_at, number LIMIT ?3"""  # noqa: S608 - words of our own alone
 )
 _CLAIM = Write(
     "sqlite.after_claim", "UPDATE leanflow_requests SET call_no = ?2, owner = ?3, lease_until = ?4 WHERE number = ?1"
@@ -61,15 +63,10 @@ def claim(
     lease: float,
     limit: int,
     *,
-    request_id: str | None,
     recent: Recent | None,
 ) -> Plan[Sequence[Claimed]]:
-    """Claim due requests, or the one of this id; those that are known in `recent` need not be read from text."""
-    number, at = scope_number(scope), micros(now)
-    if request_id is None:
-        found = yield _DUE, (number, at, limit)
-    else:
-        found = yield _NAMED, (number, at, limit, request_id)
+    """Claim due requests; those that are known in `recent` need not be read from text."""
+    found = yield _DUE, (scope_number(scope), micros(now), limit)
     until = now + timedelta(seconds=lease)
     claimed = []
     site("sqlite.before_claim")

@@ -125,12 +125,9 @@ class Methods(ABC):
 
     # claims
 
-    async def claim(
-        self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int, request_id: str | None = None
-    ) -> Sequence[Claimed]:
-        """Claim due requests, the longest due first; or one by its id, due or not."""
-        claiming = partial(_claims.claim, scope, owner, now, lease, limit, request_id=request_id, recent=self._recent)
-        return await self._write(lambda _: claiming(), () if request_id is None else (request_id,))
+    async def claim(self, scope: Scope, *, owner: str, now: datetime, lease: float, limit: int) -> Sequence[Claimed]:
+        """Claim due requests, the longest due first."""
+        return await self._write(lambda _: _claims.claim(scope, owner, now, lease, limit, recent=self._recent))
 
     async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
         """Prolong a lease; False if it is no longer this owner's."""

@@ -11,27 +11,41 @@ local function claim(id, was, owner, now, lease)
 end
 
 local function of_claim(id)
-    return call('HMGET', request_key(id), 'record', 'due', 'owner', 'lease')
+    return call('HMGET', request_key(id), 'record', 'due', 'owner', 'lease', 'state', 'resource')
 end
+
+local function take_set()
+    local found = {}
+    for _, one in ipairs(take_lists(1)) do
+        found[one[1]] = true
+    end
+    return found
+end
+
+-- At most so many of a newer version's requests are passed over: a worker that knows them takes them away, in time.
+local PASSED_OVER = 1000
 
 function ops.claim()
-    local given, owner, lease, limit = take(), take(), tonumber(take()), take()
+    local given, owner, lease, limit = take(), take(), tonumber(take()), tonumber(take())
+    local states, resources = take_set(), take_set()
     local now = moment(given)
-    local claimed = {}
-    for n, id in ipairs(call('ZRANGEBYSCORE', base .. 'due', '-inf', whole(now), 'LIMIT', 0, limit)) do
-        claimed[n] = claim(id, of_claim(id), owner, now, lease)
-    end
+    local claimed, passed = {}, 0
+    repeat
+        local wanted = limit - #claimed
+        local ids = call('ZRANGEBYSCORE', base .. 'due', '-inf', whole(now), 'LIMIT', passed, wanted)
+        local due = {}
+        for n, id in ipairs(ids) do
+            due[n] = { id, of_claim(id) }
+        end
+        for _, one in ipairs(due) do
+            if states[one[2][5]] and resources[one[2][6]] then
+                claimed[#claimed + 1] = claim(one[1], one[2], owner, now, lease)
+            else
+                passed = passed + 1
+            end
+        end
+    until #ids < wanted or #claimed == limit or passed > PASSED_OVER
     return { whole(now), claimed }
-end
-
-function ops.claim_one()
-    local given, owner, lease, id = take(), take(), tonumber(take()), take()
-    local now = moment(given)
-    local was = of_claim(id)
-    if not was[1] or (was[3] ~= '' and was[4] ~= '' and tonumber(was[4]) > now) then
-        return { whole(now), {} }
-    end
-    return { whole(now), { claim(id, was, owner, now, lease) } }
 end
 
 function ops.renew()
