@@ -10,9 +10,9 @@ from typing import Any
 from leanflow._call import Reply
 
 from ._asgi import Receive, Scope, Send, announced, body_pieces, headers_of, path_of, say, serve_lifespan, turn_away
-from ._awaiting import Asking, FrontEnd, Visit
-from ._front_end import MAX_CALLBACK, STREAM_HEADERS, STREAMS, Authorise, Problem, Streams
-from ._reading import BodyRefused, Reader
+from ._awaiting import Asking, FrontEnd
+from ._front_end import MAX_CALLBACK, STREAM_HEADERS, STREAMS, Authorise, Streams, Visit
+from ._reading import Reader
 
 __all__ = ["FrontEndApp"]
 
@@ -51,17 +51,11 @@ class FrontEndApp:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
 
-        async def read() -> bytes:
-            try:
-                return await self._reader.read(body_pieces(receive), announced(headers))
-            except BodyRefused as refused:
-                raise Problem(refused.status, "the body is too long, or does not come") from None
-
         visit = Visit(
             http=scope if self._http is None else self._http(scope),
             method=scope["method"],
             path=path_of(scope),
-            read=read,
+            read=lambda: self._reader.read(body_pieces(receive), announced(headers)),
             last_event_id=headers.get("last-event-id"),
         )
         try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, Protocol
-
-import attrs
 
 from leanflow._call import Reply
 from leanflow._prompts import ReconnectPrompt
@@ -20,6 +18,7 @@ from ._front_end import (
     STREAMS,
     Authorise,
     Streams,
+    Visit,
     allow,
     check_hook,
     event_of,
@@ -32,7 +31,7 @@ from ._front_end import (
     taken,
 )
 
-__all__ = ["Asking", "FrontEnd", "Visit", "newer"]
+__all__ = ["Asking", "FrontEnd", "newer"]
 
 
 class Asking(Protocol):
@@ -55,25 +54,6 @@ class Asking(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class Visit:
-    """One HTTP request to one of the routes.
-
-    Attributes:
-        http: the framework's request, as the hook knows it.
-        method: in capitals.
-        path: its last one or two segments count.
-        read: returns the body.
-        last_event_id: the header of that name.
-    """
-
-    http: Any
-    method: str
-    path: str
-    read: Callable[[], Awaitable[bytes]]
-    last_event_id: str | None = None
-
-
 class FrontEnd:
     """Answers visits.
 
@@ -89,7 +69,7 @@ class FrontEnd:
         self._streams = streams
         self.open_streams = 0
 
-    async def answer(self, visit: Visit) -> Reply | AsyncIterator[bytes]:
+    async def answer(self, visit: Visit[Awaitable[bytes]]) -> Reply | AsyncIterator[bytes]:
         """Return the answer to a visit, or the stream of events that is the answer."""
         try:
             request_id, action = route_of(visit.method, visit.path)
@@ -101,7 +81,9 @@ class FrontEnd:
         except Exception as error:  # noqa: BLE001 - what is no refusal is raised again
             return problem_of(error)
 
-    async def _do(self, action: str, request: DataRequest, visit: Visit) -> Reply | AsyncIterator[bytes]:
+    async def _do(
+        self, action: str, request: DataRequest, visit: Visit[Awaitable[bytes]]
+    ) -> Reply | AsyncIterator[bytes]:
         match action:
             case "prompt":
                 return handed_out(await self._flows.prompt(request.id))
@@ -113,7 +95,7 @@ class FrontEnd:
             case _:
                 return looked(request)
 
-    def _stream(self, request: DataRequest, visit: Visit) -> Reply | AsyncIterator[bytes]:
+    def _stream(self, request: DataRequest, visit: Visit[Awaitable[bytes]]) -> Reply | AsyncIterator[bytes]:
         seen = seen_by(visit.last_event_id)
         if request.state.is_end and request.version <= seen:
             return Reply(status=204)  # a browser that gets this does not come again

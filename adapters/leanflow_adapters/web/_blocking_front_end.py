@@ -9,8 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-import attrs
-
 from leanflow._call import Reply
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest
@@ -20,6 +18,7 @@ from leanflow_adapters.web._front_end import (
     RETRY,
     Authorise,
     Streams,
+    Visit,
     allow,
     check_hook,
     event_of,
@@ -32,7 +31,7 @@ from leanflow_adapters.web._front_end import (
     taken,
 )
 
-__all__ = ["THREADED_STREAMS", "BlockingAsking", "BlockingFrontEnd", "BlockingVisit"]
+__all__ = ["THREADED_STREAMS", "BlockingAsking", "BlockingFrontEnd"]
 
 THREADED_STREAMS = Streams(at_once=4, heartbeat=5.0, seconds=20.0)
 """Under WSGI a stream holds one of the server's threads: few, and short of the 30 s after which gunicorn kills."""
@@ -58,25 +57,6 @@ class BlockingAsking(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class BlockingVisit:
-    """One HTTP request to one of the routes.
-
-    Attributes:
-        http: the framework's request, as the hook knows it.
-        method: in capitals.
-        path: its last one or two segments count.
-        read: returns the body.
-        last_event_id: the header of that name.
-    """
-
-    http: Any
-    method: str
-    path: str
-    read: Callable[[], bytes]
-    last_event_id: str | None = None
-
-
 class BlockingFrontEnd:
     """Answers visits, in any number of threads.
 
@@ -93,7 +73,7 @@ class BlockingFrontEnd:
         self._lock = threading.Lock()
         self._open = 0
 
-    def answer(self, visit: BlockingVisit) -> Reply | Iterator[bytes]:
+    def answer(self, visit: Visit[bytes]) -> Reply | Iterator[bytes]:
         """Return the answer to a visit, or the stream of events that is the answer."""
         try:
             request_id, action = route_of(visit.method, visit.path)
@@ -105,7 +85,7 @@ class BlockingFrontEnd:
         except Exception as error:  # noqa: BLE001 - what is no refusal is raised again
             return problem_of(error)
 
-    def _do(self, action: str, request: DataRequest, visit: BlockingVisit) -> Reply | Iterator[bytes]:
+    def _do(self, action: str, request: DataRequest, visit: Visit[bytes]) -> Reply | Iterator[bytes]:
         match action:
             case "prompt":
                 return handed_out(self._flows.prompt(request.id))
@@ -117,7 +97,7 @@ class BlockingFrontEnd:
             case _:
                 return looked(request)
 
-    def _stream(self, request: DataRequest, visit: BlockingVisit) -> Reply | Iterator[bytes]:
+    def _stream(self, request: DataRequest, visit: Visit[bytes]) -> Reply | Iterator[bytes]:
         seen = seen_by(visit.last_event_id)
         if request.state.is_end and request.version <= seen:
             return Reply(status=204)  # a browser that gets this does not come again

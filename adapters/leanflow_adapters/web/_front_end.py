@@ -19,7 +19,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -27,6 +27,8 @@ from leanflow._call import Reply
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest
 from leanflow.errors import CallerError, InvalidRequest, RequestNotFound, TemporaryError
+
+from ._reading import BodyRefused
 
 __all__ = [
     "BEAT",
@@ -38,6 +40,7 @@ __all__ = [
     "Authorise",
     "Problem",
     "Streams",
+    "Visit",
     "allow",
     "check_hook",
     "event_of",
@@ -50,6 +53,8 @@ __all__ = [
     "seen_by",
     "taken",
 ]
+
+Body = TypeVar("Body", bytes, Awaitable[bytes])
 
 MAX_CALLBACK = 65_536  # bytes: what the SDK says has a few hundred, a bank's answer in it included
 RETRY = b"retry: 1000\n\n"  # milliseconds after which a browser whose stream has ended comes again
@@ -99,6 +104,8 @@ def problem_of(error: Exception) -> Reply:
             return Problem(404, str(error)).reply()
         case InvalidRequest():
             return Problem(400, str(error)).reply()
+        case BodyRefused():
+            return Problem(error.status, "the body is too long, or does not come whole").reply()
         case CallerError():
             return Problem(409, str(error)).reply()
         case TemporaryError():
@@ -161,6 +168,25 @@ def check_hook(authorise: Authorise | None) -> Authorise:
 
 
 # what is asked
+
+
+@attrs.frozen(kw_only=True)
+class Visit(Generic[Body]):
+    """One HTTP request to one of the routes.
+
+    Attributes:
+        http: the framework's request, as the hook knows it.
+        method: in capitals.
+        path: its last one or two segments count.
+        read: returns the body, or awaits it; what it raises as `BodyRefused` is answered.
+        last_event_id: the header of that name.
+    """
+
+    http: Any
+    method: str
+    path: str
+    read: Callable[[], Body]
+    last_event_id: str | None = None
 
 
 def route_of(method: str, path: str) -> tuple[str, str]:

@@ -10,14 +10,14 @@ from aiohttp import web
 
 from leanflow._call import Reply
 
-from ._awaiting import Asking, FrontEnd, Visit
+from ._awaiting import Asking, FrontEnd
 from ._front_end import (
     MAX_CALLBACK,
     STREAM_HEADERS,
     STREAMS,
     Authorise,
-    Problem,
     Streams,
+    Visit,
 )
 from ._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Reader, Receiver, joined
 
@@ -118,7 +118,7 @@ def front_end_app(
             try:
                 return await request.clone(client_max_size=MAX_CALLBACK).read()
             except web.HTTPRequestEntityTooLarge:
-                raise Problem(413, "the body is too long") from None
+                raise BodyRefused(413) from None
 
         visit = Visit(
             http=request,

@@ -20,16 +20,15 @@ except ImportError as error:
     raise ImportError(_missing) from error
 
 from leanflow._call import Reply
-from leanflow_adapters.web._awaiting import Asking, FrontEnd, Visit
+from leanflow_adapters.web._awaiting import Asking, FrontEnd
 from leanflow_adapters.web._blocking_front_end import (
     THREADED_STREAMS,
     BlockingAsking,
     BlockingFrontEnd,
-    BlockingVisit,
 )
 from leanflow_adapters.web._django_asgi import with_lean
 from leanflow_adapters.web._django_handlers import DjangoHandlers
-from leanflow_adapters.web._front_end import MAX_CALLBACK, STREAM_HEADERS, STREAMS, Authorise, Problem, Streams
+from leanflow_adapters.web._front_end import MAX_CALLBACK, STREAM_HEADERS, STREAMS, Authorise, Streams, Visit
 from leanflow_adapters.web._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Receiver, unpacked
 from leanflow_adapters.web._wsgi import BlockingReceiver, WsgiReader, headers_of
 
@@ -126,11 +125,11 @@ def _blocking_view(flows: Any, authorise: Authorise | None, streams: Streams | N
     reader = WsgiReader(MAX_CALLBACK, BODY_SECONDS)
 
     def blocking(http: HttpRequest, anything: str) -> Any:
-        visit = BlockingVisit(
+        visit = Visit(
             http=http,
             method=http.method,
             path=anything,
-            read=lambda: _read_callback(http, reader),
+            read=lambda: _read(http, reader, MAX_CALLBACK),
             last_event_id=http.headers.get("last-event-id"),
         )
         answer = front_end.answer(visit)
@@ -148,7 +147,7 @@ def _awaiting_view(flows: Any, authorise: Authorise | None, streams: Streams | N
 
     async def waiting(http: HttpRequest, anything: str) -> Any:
         async def read() -> bytes:
-            return _read_callback(http, reader)
+            return _read(http, reader, MAX_CALLBACK)
 
         visit = Visit(
             http=http,
@@ -182,13 +181,6 @@ async def _in_threads(events: Iterator[bytes]) -> AsyncIterator[bytes]:
             close()
         else:
             coming.add_done_callback(lambda _: close())
-
-
-def _read_callback(http: HttpRequest, reader: WsgiReader) -> bytes:
-    try:
-        return _read(http, reader, MAX_CALLBACK)
-    except BodyRefused as refused:
-        raise Problem(refused.status, "the body is too long, or does not come") from None
 
 
 def _read(http: HttpRequest, reader: WsgiReader, limit: int) -> bytes:

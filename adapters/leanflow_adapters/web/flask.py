@@ -22,9 +22,8 @@ from leanflow_adapters.web._blocking_front_end import (
     THREADED_STREAMS,
     BlockingAsking,
     BlockingFrontEnd,
-    BlockingVisit,
 )
-from leanflow_adapters.web._front_end import MAX_CALLBACK, STREAM_HEADERS, Authorise, Problem, Streams
+from leanflow_adapters.web._front_end import MAX_CALLBACK, STREAM_HEADERS, Authorise, Streams, Visit
 from leanflow_adapters.web._reading import BODY_SECONDS, MAX_BODY, BodyRefused
 from leanflow_adapters.web._wsgi import BlockingReceiver, WsgiReader, headers_of
 
@@ -106,18 +105,12 @@ def front_end_blueprint(
     front_end = BlockingFrontEnd(flows, authorise, streams)
     reader = WsgiReader(MAX_CALLBACK, BODY_SECONDS)
 
-    def read() -> bytes:
-        try:
-            return reader.read(request.environ, getattr(request, "_cached_data", None))
-        except BodyRefused as refused:
-            raise Problem(refused.status, "the body is too long, or does not come") from None
-
     def handle(anything: str) -> Response:
-        visit = BlockingVisit(
+        visit = Visit(
             http=request,
             method=request.method,
             path=anything,
-            read=read,
+            read=lambda: reader.read(request.environ, getattr(request, "_cached_data", None)),
             last_event_id=request.headers.get("last-event-id"),
         )
         answer = front_end.answer(visit)

@@ -12,16 +12,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from leanflow._call import Reply
 
 from ._asgi import App, Receive, Scope, Send, path_of
-from ._awaiting import Asking, FrontEnd, Visit
+from ._awaiting import Asking, FrontEnd
 from ._front_end import (
     MAX_CALLBACK,
     STREAM_HEADERS,
     STREAMS,
     Authorise,
-    Problem,
     Streams,
+    Visit,
 )
-from ._reading import BODY_SECONDS, MAX_BODY, Receiver
+from ._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Receiver
 from .asgi import webhook_app
 
 __all__ = ["MAX_BODY", "Authorise", "Receiver", "Streams", "add_webhook", "front_end_blueprint", "lifespan"]
@@ -103,9 +103,9 @@ async def _read() -> bytes:
     try:
         raw: Any = await request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raw = b""
-    if not 0 < len(raw) <= MAX_CALLBACK:
-        raise Problem(413 if raw else 400, "the body is too long, or there is none")
+        raise BodyRefused(413) from None
+    if len(raw) > MAX_CALLBACK:
+        raise BodyRefused(413)
     return bytes(raw)
 
 
