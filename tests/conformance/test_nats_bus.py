@@ -164,6 +164,16 @@ async def test_more_than_the_server_takes_is_refused_before_it_hangs_up(stream: 
     assert "headers included" in str(errors[1])
 
 
+async def test_a_subject_at_which_the_server_would_hang_up_costs_its_own_row(stream: str) -> None:
+    """The server closes the connection over a line that is too long, and takes the other rows along."""
+    topics = iter([f"{stream}.a", f"{stream}.{'x' * 5000}", f"{stream}.b"])
+    bus = NatsBus(servers=support.URL, stream=stream, topic=lambda _: next(topics))
+    await bus.open()
+    errors = await bus.publish([attrs.evolve(ROW, key=f"r:{n}:x", request_id=f"r{n}") for n in range(3)])
+    await bus.aclose()
+    assert [type(error) for error in errors] == [type(None), MessageRefused, type(None)]
+
+
 async def test_a_function_that_raises_costs_its_own_row() -> None:
     """Nothing is known of what applications' functions do."""
     name = support.fresh_name()

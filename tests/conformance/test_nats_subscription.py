@@ -13,9 +13,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from leanflow import Reply
 from leanflow.errors import BrokerSetup
 from leanflow_adapters._bus import Subscription
-from leanflow_adapters.nats import NatsBus
+from leanflow_adapters.nats import NatsBus, _incoming
 from tests.support import nats as support
-from tests.support.subscribing import Put, Receiver, Replies, Subscribe, Subscribing, until
+from tests.support.subscribing import SOON, Put, Receiver, Replies, Subscribe, Subscribing, until
 from tests.support.wire import Wire
 
 
@@ -145,3 +145,64 @@ async def test_an_order_to_the_server_is_no_reply_address(client: Client, stream
         (kept,) = await subscription.set_aside()
     assert kept.reason == "no answer could be sent: MessageRefused"
     assert (await client.jetstream().stream_info(stream)).state.messages == 1
+
+
+async def test_an_address_at_which_the_server_would_hang_up_is_no_reply_address(client: Client, stream: str) -> None:
+    """It would cost the connection, the acknowledgement with it, and come again for ever."""
+    durable = f"{stream}-durable"
+    await client.jetstream().publish(f"{stream}.webhooks", b"x", headers={"reply-to": "x" * 10_000})
+    bus = NatsBus(servers=support.URL)
+    async with bus.subscribe(f"{stream}.webhooks", fine, durable=durable, max_deliver=1) as subscription:
+        await until(lambda: bool(subscription.counts))
+        (kept,) = await subscription.set_aside()
+    assert kept.reason == "no answer could be sent: MessageRefused"
+
+
+async def test_a_message_that_fills_the_servers_limit_can_be_set_aside(client: Client, stream: str) -> None:
+    """With the reason it would be larger than what the server takes, which would hang up on all: it is kept without."""
+    durable = f"{stream}-durable"
+    body, heard = b"x" * (client.max_payload - 200), list[int]()
+
+    async def receive(_headers: Mapping[str, str], body: bytes) -> Reply:
+        heard.append(len(body))
+        return Reply(status=413 if len(body) > 1000 else 200)
+
+    await client.jetstream().publish(f"{stream}.webhooks", body, headers={"lean-signature": "s" * 100})
+    await client.jetstream().publish(f"{stream}.webhooks", b"small")
+    bus = NatsBus(servers=support.URL)
+    async with bus.subscribe(f"{stream}.webhooks", receive, durable=durable) as subscription:
+        await until(lambda: subscription.counts["set_aside"] == 1 and subscription.counts["taken"] == 1)
+        (kept,) = await subscription.set_aside()
+    assert len(kept.body) == len(body)
+    assert kept.headers == {"lean-signature": "s" * 100}
+    assert len(heard) == 2
+
+
+async def test_a_consumer_that_is_gone_is_made_again(
+    client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends no fetch for it, and would be waited for in silence; nothing is left of what listened there."""
+    monkeypatch.setattr(_incoming, "LOOKING", 0.0)
+    durable, js = f"{stream}-durable", client.jetstream()
+    async with support.connected() as theirs:
+        bus = NatsBus(client=theirs)
+        async with bus.subscribe(f"{stream}.webhooks", fine, durable=durable, backoff=SOON) as subscription:
+            for _ in range(3):
+                before = subscription.counts["taken"]
+                await js.publish(f"{stream}.webhooks", b"x")
+                await until(lambda: subscription.counts["taken"] > before)  # noqa: B023 - waited for here
+                assert len(theirs._subs) <= 2
+                await js.delete_consumer(stream, durable)
+            await js.delete_stream(stream)
+            await js.add_stream(StreamConfig(name=stream, subjects=[f"{stream}.>"]))
+            before = subscription.counts["taken"]
+            await js.publish(f"{stream}.webhooks", b"x")
+            await until(lambda: subscription.counts["taken"] > before)
+
+
+async def test_looking_alone_keeps_no_connection(client: Client, stream: str) -> None:
+    """What was connected for it is closed after it."""
+    async with Wire(support.HOST, support.PORT) as wire:
+        bus = NatsBus(servers=f"nats://127.0.0.1:{wire.port}")
+        assert list(await bus.subscribe(f"{stream}.webhooks", fine, durable=f"{stream}-durable").set_aside()) == []
+        await until(lambda: not wire.connections)

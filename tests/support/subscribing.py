@@ -14,7 +14,7 @@ import pytest
 from leanflow import Reply
 from leanflow_adapters._bus import Subscription
 
-__all__ = ["Put", "Replies", "Subscribe", "Subscribing", "until"]
+__all__ = ["SOON", "Put", "Replies", "Subscribe", "Subscribing", "until"]
 
 PATIENCE = 20.0
 """Seconds that anything here may take on a busy machine; reached only by failures."""

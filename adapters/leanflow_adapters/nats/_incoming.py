@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -13,7 +15,7 @@ from nats.js.errors import NotFoundError
 from leanflow._call import Reply
 from leanflow.errors import BrokerSetup, MessageRefused
 from leanflow_adapters._bus import SetAside
-from leanflow_adapters.nats._link import Link, translated
+from leanflow_adapters.nats._link import Link, check_subject, size_of, translated
 
 if TYPE_CHECKING:
     from leanflow_adapters._bus import BrokerBus
@@ -24,6 +26,8 @@ ACK_WAIT = 60
 """Seconds after which the server delivers again what it has not heard of: longer than any receiver takes."""
 WAITING = 0.5
 """Seconds that a fetch waits for a first message: leaving waits no longer."""
+LOOKING = 5.0
+"""Seconds of silence after which one looks whether the consumer is still there: the server does not say."""
 
 _REASON, _TRIES, _SUBJECT = "leanflow-reason", "leanflow-tries", "leanflow-subject"
 _REPLY_TO = "reply-to"
@@ -44,6 +48,7 @@ class StreamSource:
         self._create = create
         self._holds = False
         self._pulling: JetStreamContext.PullSubscription | None = None
+        self._heard = 0.0  # when there was a sign of the consumer, on the loop's clock
 
     async def open(self) -> None:
         """Connect; find the stream, the consumer and the stream for what is set aside, or make them."""
@@ -58,6 +63,7 @@ class StreamSource:
                 await js.stream_info(self._aside)
             except NotFoundError:
                 await js.add_stream(StreamConfig(name=self._aside, subjects=[self._aside]))
+            await self._unsubscribe()
             self._pulling = await js.pull_subscribe_bind(consumer=self._durable, stream=stream)
 
     async def fetch(self, limit: int) -> Sequence[StreamDelivery]:
@@ -67,16 +73,37 @@ class StreamSource:
         try:
             messages = await self._pulling.fetch(limit, timeout=WAITING)
         except TimeoutError:
+            await self._look(self._pulling)
             return ()
+        self._heard = asyncio.get_running_loop().time()
         return [StreamDelivery(message, js, self._bus.name, self._aside) for message in messages]
+
+    async def _look(self, pulling: JetStreamContext.PullSubscription) -> None:
+        """Look now and then whether the consumer is still there.
+
+        Raises:
+            MessageRefused: it is not.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._heard >= LOOKING:
+            with translated(self._bus.name):
+                await pulling.consumer_info()
+            self._heard = now
 
     async def set_aside(self, limit: int) -> Sequence[SetAside]:
         """Return what is in the stream for what is set aside."""
+        async with self._bus.held():
+            return await self._set_aside(limit)
+
+    async def _set_aside(self, limit: int) -> Sequence[SetAside]:
         js = await self._link.jetstream()
         found: list[SetAside] = []
         with translated(self._bus.name):
-            state = (await js.stream_info(self._aside)).state
-            for number in range(state.first_seq, state.last_seq + 1):
+            try:
+                state = (await js.stream_info(self._aside)).state
+            except NotFoundError:
+                return found
+            for number in range(max(1, state.first_seq), state.last_seq + 1):
                 if len(found) == limit:
                     break
                 try:
@@ -97,12 +124,15 @@ class StreamSource:
             return
         self._holds = False
         try:
-            if self._pulling is not None and (await self._link.client()).is_connected:
-                await self._pulling.unsubscribe()
-        except Exception:  # noqa: BLE001, S110 - the connection is gone, and with it what listened there
-            pass
+            await self._unsubscribe()
         finally:
             await self._bus.let_go()
+
+    async def _unsubscribe(self) -> None:
+        pulling, self._pulling = self._pulling, None
+        if pulling is not None:
+            with suppress(Exception):  # the connection is gone, and with it what listened there
+                await pulling.unsubscribe()
 
     async def _find(self, js: JetStreamContext) -> str:
         if self._stream is not None:
@@ -178,6 +208,7 @@ class StreamDelivery:
         assert self.reply_to is not None
         if self.reply_to.startswith("$"):  # the server's own subjects: nobody is to have us give orders there
             raise MessageRefused(self._bus, "a reply address must not begin with $")
+        check_subject(self._bus, self.reply_to)
         told = {"content-type": "application/json", **reply.headers, "leanflow-status": str(reply.status)}
         with translated(self._bus):
             await self._message._client.publish(self.reply_to, reply.body, headers=told)  # noqa: SLF001
@@ -195,9 +226,15 @@ class StreamDelivery:
     async def set_aside(self, reason: str) -> None:
         """Put it into the stream for that; then tell the server to be done with it."""
         place = self._message.metadata
-        told: dict[str, Any] = {name: value for name, value in self.headers.items() if not name.startswith("Nats-")}
-        told |= {_REASON: reason, _TRIES: str(self.tries), _SUBJECT: self._message.subject}
-        told["Nats-Msg-Id"] = f"{place.stream}:{place.consumer}:{place.sequence.stream}"
+        told = {name: value for name, value in self.headers.items() if not name.startswith("Nats-")}
+        marked = told | {_REASON: reason, _TRIES: str(self.tries), _SUBJECT: self._message.subject}
+        marked["Nats-Msg-Id"] = f"{place.stream}:{place.consumer}:{place.sequence.stream}"
+        marked["Nats-Expected-Stream"] = self._aside
+        most = self._message._client.max_payload  # noqa: SLF001 - over which the server hangs up
+        if size_of(marked, self.body) > most:
+            marked = told  # as it came it fitted
+        if (size := size_of(marked, self.body)) > most:
+            raise MessageRefused(self._bus, f"{size} bytes, headers included, are more than max_payload of {most}")
         with translated(self._bus):
-            await self._js.publish(self._aside, self.body, headers=told, stream=self._aside)
+            await self._js.publish(self._aside, self.body, headers=marked)
             await self._message.term()

@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, MessageRefused
 
-__all__ = ["Link", "translated"]
+__all__ = ["Link", "check_subject", "size_of", "translated"]
 
 _log = logging.getLogger("leanflow.outbox")
 
@@ -29,6 +29,12 @@ PINGING = 20
 """Seconds between pings: a line that is dead without a word is found within a minute."""
 ONE_SERVER = 2
 """Seconds to connect to one server."""
+
+MAX_SUBJECT = 2048
+"""Bytes: with a reply address beside it, well within the server's ``max_control_line``, at which it hangs up."""
+
+_LINE = len("NATS/1.0\r\n\r\n")
+_SEPARATORS = len(": \r\n")
 
 
 class Link:
@@ -120,6 +126,25 @@ class Link:
 async def _told(error: Exception) -> None:
     """Keep the client's own news for those who look: whoever waits for something is told anyway."""
     _log.debug("NATS: %s", type(error).__name__)
+
+
+def size_of(headers: Mapping[str, str], body: bytes) -> int:
+    """Return a message's bytes as the server counts them; the client counts the body alone."""
+    return (
+        _LINE
+        + sum(len(name.encode()) + len(value.encode()) + _SEPARATORS for name, value in headers.items())
+        + len(body)
+    )
+
+
+def check_subject(bus: str, subject: str) -> None:
+    """Refuse a subject at which the server would hang up, and every other message with this one.
+
+    Raises:
+        MessageRefused: it is too long.
+    """
+    if len(subject.encode()) > MAX_SUBJECT:
+        raise MessageRefused(bus, f"a subject of more than {MAX_SUBJECT} bytes")
 
 
 @contextmanager

@@ -32,15 +32,12 @@ from leanflow_adapters._bus import (
     topic_of,
 )
 from leanflow_adapters.nats._incoming import StreamSource
-from leanflow_adapters.nats._link import Link, translated
+from leanflow_adapters.nats._link import Link, check_subject, size_of, translated
 
 __all__ = ["NatsBus"]
 
 CONFIRMING = 5.0
 """Seconds within which the server is to confirm a batch."""
-
-_LINE = len("NATS/1.0\r\n\r\n")
-_SEPARATORS = len(": \r\n")
 
 
 class NatsBus(BrokerBus):
@@ -199,13 +196,14 @@ class NatsBus(BrokerBus):
     async def _put(self, client: Client, message: Message, place: str) -> asyncio.Future[Msg] | LeanflowError:
         key = message.key if _PLAIN.fullmatch(message.key) else quote(message.key, safe=_SAFE)
         told = {**message.headers, "Nats-Msg-Id": key, "Nats-Expected-Stream": self._stream}
-        size = _LINE + sum(len(name) + len(value) + _SEPARATORS for name, value in told.items()) + len(message.body)
+        size = size_of(told, message.body)
         if size > client.max_payload:  # the server would hang up, and every other message with this one
             limit = f"{size} bytes, headers included, are more than the server's max_payload"
             return MessageRefused(self.name, f"{limit} of {client.max_payload}")
         waiting: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._waiting[place] = waiting
         try:
+            check_subject(self.name, message.topic)
             with translated(self.name):
                 await client.publish(message.topic, message.body, reply=place, headers=told)
         except LeanflowError as error:
