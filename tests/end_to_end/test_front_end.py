@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import litestar
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from fastapi import FastAPI
 from quart import Quart
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from leanflow import LeanFlow
 from leanflow_adapters.web import aiohttp, asgi, litestar as in_litestar, quart as in_quart, starlette as in_starlette
 from tests.support.front_end import FrontEndSuite
 from tests.support.servers import aiohttp_serving, hypercorn_serving, uvicorn_serving
@@ -93,6 +94,19 @@ class TestQuart(FrontEndSuite):
                 yield f"{base}/requests"
 
         return serving
+
+    async def test_what_quart_itself_refuses_is_too_long(
+        self, flows: LeanFlow, request_id: str, http: ClientSession
+    ) -> None:
+        """The application's own limit may be lower: 413 then too, in a problem document."""
+        app = Quart(__name__)
+        app.config["MAX_CONTENT_LENGTH"] = 1_000
+        app.register_blueprint(in_quart.front_end_blueprint(flows, authorise=lambda *_: True), url_prefix="/requests")
+        async with (
+            hypercorn_serving(app) as base,
+            http.post(f"{base}/requests/{request_id}/callback", data=b" " * 2_000) as answer,
+        ):
+            assert (answer.status, answer.content_type) == (413, "application/problem+json")
 
 
 class TestAlone(FrontEndSuite):
