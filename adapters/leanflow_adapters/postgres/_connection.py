@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -10,12 +12,13 @@ from typing import Any, Self
 import asyncpg
 
 from leanflow._sites import site
-from leanflow.errors import StoreUnavailable
+from leanflow.errors import InvalidRequest, StoreUnavailable
 from leanflow_adapters.postgres._rows import Row
 
-__all__ = ["Write", "fetch", "is_settled", "make_pool", "named", "translated"]
+__all__ = ["Write", "connect", "fetch", "is_settled", "let_go", "make_pool", "named", "translated"]
 
 _CONNECT_TIMEOUT = 10.0  # seconds
+_GOODBYE = 3.0  # seconds that a server may take to hear that a connection is closed
 _STATEMENT_TIMEOUT = 30.0  # seconds: leanflow's statements take milliseconds, a lock is waited for 2 s
 
 
@@ -68,12 +71,26 @@ async def fetch(connection: Any, schema: str, statement: str, *arguments: Any) -
     return rows
 
 
+async def connect(dsn: str, *, password: Any) -> asyncpg.Connection:
+    """Return a connection of its own, on which statements may take their time.
+
+    Raises:
+        InvalidRequest: the DSN is not understood.
+    """
+    with _understood():
+        return await asyncpg.connect(dsn, password=_asked(password))
+
+
 async def make_pool(dsn: str, *, size: int, prepared: bool, password: Any) -> asyncpg.Pool:
-    """Return an open pool. It does without asyncpg's reset query: nothing is ever left behind on a connection."""
-    with translated():
+    """Return an open pool. It does without asyncpg's reset query: nothing is ever left behind on a connection.
+
+    Raises:
+        InvalidRequest: the DSN is not understood.
+    """
+    with translated(), _understood():
         return await asyncpg.create_pool(
             dsn,
-            password=password,
+            password=_asked(password),
             min_size=1,
             max_size=size,
             reset=_leave_as_it_is,
@@ -84,5 +101,47 @@ async def make_pool(dsn: str, *, size: int, prepared: bool, password: Any) -> as
         )
 
 
+async def let_go(pool: asyncpg.Pool) -> None:
+    """Close a pool once nothing runs on it. That a server does not hear of it any more is no error."""
+    is_idle = pool.get_idle_size() == pool.get_size()
+    try:
+        with translated():
+            async with asyncio.timeout(_GOODBYE + (0 if is_idle else _STATEMENT_TIMEOUT)):
+                await pool.close()
+    except StoreUnavailable:
+        pool.terminate()
+
+
 async def _leave_as_it_is(_: Any) -> None:
     """Reset nothing."""
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Refuse a DSN that asyncpg cannot read. Its words may repeat a password that was taken for a port."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, OSError):  # a certificate that is not trusted
+            raise
+        raise InvalidRequest("dsn", "asyncpg does not understand it (it is not repeated here)") from None
+
+
+def _asked(password: Any) -> Any:
+    """Return a password, or what asks for it whenever a connection is made.
+
+    Raises:
+        StoreUnavailable: by what is returned: there is none to be had. Messages may hold secrets: only their class is
+            repeated.
+    """
+    if not callable(password):
+        return password
+
+    async def ask() -> Any:
+        try:
+            found = password()
+            return await found if inspect.isawaitable(found) else found
+        except Exception as error:
+            raise StoreUnavailable(f"no password was to be had: {type(error).__name__}") from error
+
+    return ask

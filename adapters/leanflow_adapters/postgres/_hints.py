@@ -25,6 +25,7 @@ _GATHER = 0.01  # seconds: at most 100 notifications a second and process
 _IDS = 150  # request ids in one message: Postgres takes 8000 bytes
 _AGAIN = 5.0  # seconds until a lost connection is made again; polling goes on meanwhile
 _LOOK = 30.0  # seconds between looks whether the connection is alive
+_REPLY = 10.0  # seconds that a reply may take on it
 
 Heard = Callable[[Sequence[str]], None]
 
@@ -97,18 +98,19 @@ class Hearing:
         while True:
             try:
                 await self._listen_once()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except (StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 _log.info("no hints from other processes for now: %s", type(error).__name__)
             await asyncio.sleep(_AGAIN)
 
     async def _listen_once(self) -> None:
         connection = await self._connect()
         try:
-            await connection.add_listener(self._channel, self._take)
+            async with asyncio.timeout(_REPLY):
+                await connection.add_listener(self._channel, self._take)
             self._heard(())  # what was told while nobody listened
             while not connection.is_closed():
                 await asyncio.sleep(_LOOK)
-                await connection.execute("SELECT 1")
+                await connection.execute("SELECT 1", timeout=_REPLY)
         finally:
             await connection.close(timeout=1.0)
 

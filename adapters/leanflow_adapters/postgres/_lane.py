@@ -45,12 +45,17 @@ class Lane(Generic[W, E]):
     """Wishes on their way to the database."""
 
     def __init__(
-        self, run: Callable[[Sequence[W]], Awaitable[list[E | None]]], alone: Callable[[W], Awaitable[E]], *, width: int
+        self,
+        run: Callable[[Sequence[W]], Awaitable[Sequence[E | StoreUnavailable | None]]],
+        alone: Callable[[W], Awaitable[E]],
+        *,
+        width: int,
     ) -> None:
         """Make a lane.
 
         Args:
-            run: fulfils a batch; None for one that is to be tried alone. Raises if what became of it is unknown.
+            run: fulfils a batch; for each its end, what went wrong with it alone, or None if it is to be tried alone.
+                Raises if what became of the batch is unknown.
             alone: fulfils one, waiting for whoever stands in its way.
             width: batches on their way at a time.
         """

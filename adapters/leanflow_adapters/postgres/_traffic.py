@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import attrs
 
+from leanflow.errors import StoreUnavailable
 from leanflow.ports import Committed, Created
 from leanflow_adapters.postgres import _sql, _steps
 from leanflow_adapters.postgres._connection import fetch, is_settled, translated
@@ -18,6 +20,10 @@ from leanflow_adapters.postgres._rows import Row
 from leanflow_adapters.postgres._steps import HELD, CreationRow, StepRow
 
 __all__ = ["Load", "Traffic"]
+
+_SHARE = 4  # of that many connections, one at most waits for steps that are held, and one for creations
+_STEP_PATIENCE = 2.0  # seconds until a held step has its turn to wait; as long as it waits then
+_CREATION_PATIENCE = 30.0  # seconds, of the same for a creation
 
 
 @attrs.frozen(eq=False)
@@ -40,6 +46,9 @@ class Traffic:
         """Make it; `width` batches of each kind are under way at a time."""
         self._pool = pool
         self._schema = schema
+        few = max(1, pool.get_max_size() // _SHARE)
+        self._steps_that_wait = asyncio.Semaphore(few)
+        self._creations_that_wait = asyncio.Semaphore(few)
         self.steps: Lane[StepRow, Committed] = Lane(self._commit, self._commit_alone, width=width)
         self.creations: Lane[CreationRow, Created] = Lane(self._create, self._create_alone, width=width)
         self.loads: Lane[Load, Sequence[Row]] = Lane(self._load, self._load_alone, width=width)
@@ -74,18 +83,25 @@ class Traffic:
 
     async def _commit_alone(self, row: StepRow) -> Committed:
         """Commit one step, waiting 2 s for whoever holds its request."""
-        [found] = await self._alone(_steps.COMMIT, True, *_steps.columns([row]))  # noqa: FBT003
+        columns = _steps.columns([row])
+        [found] = await self._alone(_steps.COMMIT, False, *columns)  # noqa: FBT003
+        if found["outcome"] == HELD:
+            async with _a_turn(self._steps_that_wait, _STEP_PATIENCE):
+                [found] = await self._alone(_steps.COMMIT, True, *columns)  # noqa: FBT003
         return _steps.committed(found)
 
-    async def _create(self, rows: Sequence[CreationRow]) -> list[Created | None]:
+    async def _create(self, rows: Sequence[CreationRow]) -> list[Created | StoreUnavailable | None]:
         found = await self._batch(_steps.CREATE_MANY, *_steps.creation_columns(rows))
         if found is None:
             return [None] * len(rows)
-        return [None if row["outcome"] == HELD else _steps.created(row) for row in found]
+        return [None if row["outcome"] == HELD else _created(row) for row in found]
 
     async def _create_alone(self, row: CreationRow) -> Created:
         """Insert one request, waiting for whoever is making one like it."""
-        [found] = await self._alone(_steps.CREATE, *_steps.creation_arguments(row.creation))
+        [found] = await self._alone(_steps.CREATE_MANY, *_steps.creation_columns([row]))
+        if found["outcome"] == HELD:
+            async with _a_turn(self._creations_that_wait, _CREATION_PATIENCE):
+                [found] = await self._alone(_steps.CREATE, *_steps.creation_arguments(row.creation))
         return _steps.created(found)
 
     async def _load(self, wanted: Sequence[Load]) -> list[Sequence[Row] | None]:
@@ -95,3 +111,29 @@ class Traffic:
 
     async def _load_alone(self, one: Load) -> Sequence[Row]:
         return await self._alone(_sql.LOAD, one.scope, one.id)
+
+
+@asynccontextmanager
+async def _a_turn(turns: asyncio.Semaphore, patience: float) -> AsyncIterator[None]:
+    """Take one of the few turns to wait on a connection: else what is held would take all that there are.
+
+    Raises:
+        StoreUnavailable: none came within so many seconds.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            await turns.acquire()
+    except TimeoutError as error:
+        raise StoreUnavailable("held by another transaction, as others before it") from error
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _created(row: Row) -> Created | StoreUnavailable:
+    """Return what was found or made, or that this version cannot read it: that is no fault of the others."""
+    try:
+        return _steps.created(row)
+    except StoreUnavailable as error:
+        return error

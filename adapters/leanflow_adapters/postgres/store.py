@@ -18,7 +18,7 @@ from leanflow._sites import site
 from leanflow.errors import InvalidRequest, MigrationNeeded, NotStarted
 from leanflow.ports import Committed, Created, Creation, Outcome, Store
 from leanflow_adapters.postgres import _sql
-from leanflow_adapters.postgres._connection import fetch, make_pool, translated
+from leanflow_adapters.postgres._connection import connect, fetch, let_go, make_pool, translated
 from leanflow_adapters.postgres._durability import warn
 from leanflow_adapters.postgres._hints import Hearing, Hints
 from leanflow_adapters.postgres._joined import joined, joined_blocking, whereabouts
@@ -113,7 +113,7 @@ class PostgresStore(Methods):
         """Connect; make or update the tables if that was asked for.
 
         Raises:
-            InvalidRequest: it is open already.
+            InvalidRequest: it is open already, or its DSN is not understood.
             MigrationNeeded: the tables are missing or older than this leanflow needs.
             StoreUnavailable: it cannot be reached.
         """
@@ -140,6 +140,7 @@ class PostgresStore(Methods):
         before it uses.
 
         Raises:
+            InvalidRequest: the DSN is not understood.
             StoreUnavailable: the database cannot be reached, or refuses.
         """
         with translated():
@@ -157,7 +158,7 @@ class PostgresStore(Methods):
         async with pool.acquire() as connection:
             found = await found_version(connection, self._schema)
             if found < VERSION and self._migrates:
-                await migrate(connection, self._schema)
+                await self.migrate()
             elif found < VERSION:
                 raise MigrationNeeded(repr(self), found, VERSION)
             await warn(connection, repr(self))
@@ -168,13 +169,17 @@ class PostgresStore(Methods):
         if pool is None:
             return
         self._closing = pool
-        if self._traffic is not None:
-            await self._traffic.drain()
-        if self._hints is not None:
-            await self._hints.drain()
-        self._closing = None
-        with translated():
-            await pool.close()
+        try:
+            if self._traffic is not None:
+                await self._traffic.drain()
+            if self._hints is not None:
+                await self._hints.drain()
+            await let_go(pool)
+        except BaseException:  # whoever closes is stopped
+            pool.terminate()
+            raise
+        finally:
+            self._closing = None
 
     async def now(self) -> datetime | None:
         """Return the database's clock, or None if the engine's is to rule."""
@@ -196,7 +201,7 @@ class PostgresStore(Methods):
         return Hearing(self._connect, self._hints.channel, self._hints.name, number, heard)
 
     async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(self._dsn, password=self._password)
+        return await connect(self._dsn, password=self._password)
 
     async def _notify(self, channel: str, payload: str) -> None:
         if (pool := self._pool or self._closing) is not None:
