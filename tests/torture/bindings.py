@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -120,6 +121,8 @@ def _configured_django(flows: Any) -> None:
     if not settings.configured:
         settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"], SECRET_KEY="torture")
         django.setup()
+        # Django tells of each 503 as an error, those of a held file and of a stop included; answers are judged elsewhere.
+        logging.getLogger("django.request").setLevel(logging.CRITICAL)
 
 
 def _django(flows: LeanFlow) -> Any:
