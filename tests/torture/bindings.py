@@ -121,7 +121,7 @@ def _configured_django(flows: Any) -> None:
     if not settings.configured:
         settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"], SECRET_KEY="torture")
         django.setup()
-        # Django tells of each 503 as an error, those of a held file and of a stop included; answers are judged elsewhere.
+        # Django tells of each 503 as an error, those of a held file and of a stop included; answers are judged by us.
         logging.getLogger("django.request").setLevel(logging.CRITICAL)
 
 
