@@ -133,14 +133,16 @@ class Mockbank(UserSide, BankSide, AdversarySide):
         """Let everything happen that is due by `now`; the other methods do so too."""
         self._at(now)
 
-    def follow(self, present: Callable[[], datetime], changed: Callable[[], None]) -> None:
+    def follow(self, present: Callable[[], datetime], changed: Callable[[], None], origin: str | None = None) -> None:
         """Take the present time from a clock where none is given, and say when something new is due. For shells.
 
         Args:
             present: tells the time; aware.
             changed: is called after something new has become due, now or later; it must not call back.
+            origin: where the pages of its banks are served: scheme, host and port; None: nowhere.
         """
         world = self._world
+        world.origin = origin or world.origin
         world.present = present
         world.webhooks.changed = world.later.changed = changed
 

@@ -131,6 +131,12 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             needs={"entity_id": TEXT},
         ),
         "armed": Command(says="Tell what is armed, by id, and what the storm did lately.", run=_stormy),
+        "authorise": Command(
+            says="Let the user approve (or refuse) a reconnect at the bank's own site.",
+            run=lambda bank, args, now: bank.authorise(**args, now=now).payload(),
+            needs={"reconnect_id": TEXT},
+            takes={"approve": SWITCH},
+        ),
         "calm": Command(
             says="Disarm everything, end the storm, release what is held.",
             run=lambda bank, _, now: bank.calm(now),
@@ -198,6 +204,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             says="Tell the reconnect ids that wait for the user.",
             run=lambda bank, args, _: {"reconnects": bank.pending_reconnects(args.get("entity_id"))},
             takes={"entity_id": TEXT},
+        ),
+        "redirect_bank": Command(
+            says="Let a bank authorise on its own site, or no longer.",
+            run=lambda bank, args, now: bank.redirect_bank(**args, now=now),
+            needs={"bank": TEXT},
+            takes={"on": SWITCH},
+            timed=True,
         ),
         "release": Command(
             says="Let a PENDING result or refresh come to its end.",

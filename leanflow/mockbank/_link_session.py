@@ -1,4 +1,4 @@
-"""One visit of a user to the Link SDK: what it was opened with, where it is, and what the hosted page shows of it."""
+"""A visit of a user to the Link SDK or to a bank's own site: how it began, where it is, what its page shows of it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ class LinkParameters:
     Attributes:
         method: ``connect`` or ``reconnect``.
         language: ``en`` or ``ar``.
+        success_redirect_url, fail_redirect_url: where the user goes from the site of a bank that authorises there.
     """
 
     method: str
     language: str = "en"
+    success_redirect_url: str | None = None
+    fail_redirect_url: str | None = None
     customer_id: str = ""
     permissions: tuple[str, ...] = ()
     bank_identifier: str | None = None
@@ -39,7 +42,8 @@ class Link:
     Attributes:
         screen: see `LinkView.screen`.
         wrong: attempts that failed at the present screen; a reconnect counts its wrong codes itself.
-        callback: what the SDK calls back with, once it has ended.
+        problem: why it ended as ``rejected``.
+        callback: what the SDK calls back with, once it has ended; at a bank's own site nobody is called back.
     """
 
     link_id: str
@@ -49,6 +53,7 @@ class Link:
     bank: Bank | None = None
     user: TestUser | None = None
     wrong: int = 0
+    problem: str | None = None
     callback: Mapping[str, Any] | None = None
 
 
@@ -59,8 +64,10 @@ class LinkView:
     Attributes:
         link_id: names the visit.
         method: ``connect`` or ``reconnect``.
-        screen: ``banks``, ``permissions``, ``credentials`` or ``otp`` while it goes on; ``success``, ``error`` or
-            ``closed`` once it has ended; ``invalid`` if it never began, because it was called wrongly.
+        screen: ``banks``, ``permissions``, ``credentials``, ``otp`` or ``redirect`` while it goes on; ``success``,
+            ``error``, ``closed`` or ``redirected`` once it has ended; ``invalid`` if it never began, because it was
+            called wrongly. At a bank's own site: ``bank_login``, ``bank_approval``; then ``approved``, ``refused``,
+            or ``rejected`` by the bank.
         language: ``en`` or ``ar``.
         banks: what there is to choose from, at ``banks``.
         bank: the chosen one: identifier, name, arabic_name, main_color, usable.
@@ -68,6 +75,7 @@ class LinkView:
         problem: Lean's word for what went wrong in the last step, as ``INVALID_MFA``; None: nothing.
         attempts_left: after that problem, if tries are counted.
         callback: what the SDK calls back with, once it has ended. A hint for a backend, never proof.
+        return_url: where a bank's own site sends the user at the end, if the application said.
     """
 
     link_id: str
@@ -80,6 +88,7 @@ class LinkView:
     problem: str | None = None
     attempts_left: int | None = None
     callback: Mapping[str, Any] | None = None
+    return_url: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

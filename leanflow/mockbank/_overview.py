@@ -61,7 +61,7 @@ def overview(world: World, at: datetime, most: int) -> Told:
             {**_entity(world, one, at), "app_user_id": one.customer.app_user_id}
             for one in _newest(world.entities, most)
         ],
-        "reconnects": [_reconnect(one, since) for since, one in reconnects[: -most - 1 : -1]],
+        "reconnects": [_reconnect(world, one, since) for since, one in reconnects[: -most - 1 : -1]],
         "results": [{**_result(one), "created_at": _moment(one.created_at)} for one in _newest(world.results, most)],
         "refreshes": [
             {**_refresh(one), "created_at": _moment(one.created_at)} for one in _newest(world.refreshes, most)
@@ -150,13 +150,14 @@ def _refresh(refresh: Refresh) -> Told:
     return {"refresh_id": refresh.refresh_id, "entity_id": refresh.entity.entity_id, "status": refresh.status}
 
 
-def _reconnect(waiting: Result | Refresh, since: datetime) -> Told:
+def _reconnect(world: World, waiting: Result | Refresh, since: datetime) -> Told:
     return {
         "reconnect_id": waiting.reconnect_id if isinstance(waiting, Result) else waiting.refresh_id,
         "entity_id": waiting.entity.entity_id,
         "app_user_id": waiting.entity.customer.app_user_id,
         "wanted": f"{waiting.wanted.api} {waiting.wanted.resource}" if isinstance(waiting, Result) else "refresh",
         "since": _moment(since),
+        "by_redirect": waiting.entity.bank.identifier in world.redirects,
         "wrong_otps": waiting.wrong_otps,
     }
 

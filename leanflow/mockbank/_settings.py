@@ -12,7 +12,7 @@ import attrs
 from leanflow.errors import InvalidRequest
 
 from .adversary._progress import PROGRESS, Progress, as_progress
-from .basics._checks import FIELDS, FROM_0, SWITCH, TEXT, Check, check, known, one_of
+from .basics._checks import FIELDS, FROM_0, NAMES, SWITCH, TEXT, Check, check, known, one_of
 from .basics._dice import derived_id
 from .basics._lines import parse_inline
 from .basics._spans import as_span
@@ -84,6 +84,9 @@ def _read(name: str, default: Any, value: Any) -> Any:
             check(name, value, FROM_0)
         case str():
             check(name, value, TEXT)
+        case ():
+            check(name, value, NAMES)
+            return tuple(value)
         case tuple():
             return (
                 tuple(_test_user(name, one) for one in value) if isinstance(value, list) else check(name, value, _LIST)
@@ -138,6 +141,8 @@ class Settings:
         event_life: how long the Events API remembers.
         events_newest_first: the order of the Events API, which Lean does not document.
         webhook_event_ids: whether webhooks carry ``event_id`` (guides show none).
+        redirect_banks: the identifiers of the banks that authorise on their own site: the Link SDK calls back with
+            REDIRECT and sends the user there. More are switched by `Mockbank.redirect_bank`.
         users: who can log in at the simulated banks.
         log_size: how many calls and deliveries the log keeps (its counts go on).
         remembers: how many of each it remembers: customers, entities, results, refreshes, events, deliveries that wait.
@@ -172,6 +177,7 @@ class Settings:
     event_life: timedelta = timedelta(days=90)
     events_newest_first: bool = True
     webhook_event_ids: bool = True
+    redirect_banks: tuple[str, ...] = ()
     users: tuple[TestUser, ...] = _USERS
     log_size: int = 10_000
     remembers: int = attrs.field(default=10_000, validator=_at_least(1))

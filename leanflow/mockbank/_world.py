@@ -39,6 +39,8 @@ class World:
 
     Attributes:
         now: the latest time seen.
+        redirects: the identifiers of the banks that authorise on their own site.
+        origin: where those sites are: scheme, host and port.
         present: tells the time where nobody else does; the latest seen, unless a shell has a clock.
         token_generation: tokens of an earlier one are no longer valid.
         opened: what the tokens say that were shown last.
@@ -60,6 +62,8 @@ class World:
         self.refreshes: dict[str, Refresh] = {}
         self.links: OrderedDict[str, Link] = OrderedDict()
         self.availability = {bank.identifier: Availability() for bank in self.country.banks}
+        self.redirects = {self._bank_set("redirect_banks", name) for name in settings.redirect_banks}
+        self.origin = "https://mockbank.example"
         self.token_generation = 0
         self.opened: dict[str, dict[str, Any]] = {}
         self.later = Later()
@@ -105,6 +109,12 @@ class World:
                 return bank
         known = ", ".join(bank.identifier for bank in self.country.banks)
         raise InvalidRequest("bank", f"{identifier!r} is none of {known}")
+
+    def _bank_set(self, setting: str, identifier: str) -> str:
+        try:
+            return self.bank(identifier).identifier
+        except InvalidRequest as error:
+            raise InvalidRequest(setting, error.problem) from None
 
     def user(self, username: str) -> TestUser | None:
         """Return a test user, or None."""

@@ -15,7 +15,8 @@ __all__ = ["SCREENS", "frame_of", "tour"]
 
 SCREENS = (
     "banks", "permissions", "credentials", "credentials-wrong", "otp-connect", "connected", "otp", "otp-wrong", "leave",
-    "too-many", "unknown", "reconnected", "failed", "unreachable", "invalid",
+    "too-many", "unknown", "reconnected", "redirect", "bank-login-wrong", "bank-approval", "bank-approved",
+    "bank-refused", "failed", "unreachable", "invalid",
 )  # fmt: skip
 
 _LAST = re.compile("one attempt|محاولة واحدة")
@@ -92,6 +93,41 @@ async def _reconnecting(stage: Stage, language: str) -> AsyncIterator[str]:
     await stage.said()
 
 
+async def _at_the_bank(stage: Stage, language: str) -> AsyncIterator[str]:
+    """Leave for the own site of a bank twice: to approve, and to refuse."""
+    bank = stage.bank.banks[0]
+    stage.bank.redirect_bank(bank)
+    home = {"success_redirect_url": stage.shop_url, "fail_redirect_url": stage.shop_url}
+    asked = {"customer_id": stage.customer("user-3"), "permissions": ["identity", "accounts", "transactions"]}
+    await stage.opens("connect", **asked, **home, bank_identifier=bank, language=language)
+    await _main(stage, "redirect")
+    yield "redirect"
+    await stage.link.locator(".main").click()
+    await stage.at("bank_login").wait_for()
+    for password in ("wrong", "mockbank_user_3"):
+        await stage.page.locator("form input").nth(0).fill("mockbank_user_3")
+        await stage.page.locator("form input").nth(1).fill(password)
+        await stage.page.locator(".main").click()
+        if password == "wrong":
+            await stage.page.get_by_role("alert").wait_for()
+            yield "bank-login-wrong"
+    await stage.at("bank_approval").wait_for()
+    yield "bank-approval"
+    await stage.page.locator(".main").click()
+    await stage.at("approved").wait_for()
+    yield "bank-approved"
+    await stage.page.locator(".main").click()
+    await stage.page.locator("#go").wait_for()
+    await stage.opens("reconnect", reconnect_id=stage.reconnectable("user-4"), **home, language=language)
+    await stage.link.locator(".main").click()
+    await stage.at("bank_login").wait_for()
+    await stage.page.locator(".other").click()
+    await stage.at("refused").wait_for()
+    yield "bank-refused"
+    await stage.page.goto(stage.shop_url)
+    stage.bank.redirect_bank(bank, on=False)
+
+
 async def _failing(stage: Stage, language: str) -> AsyncIterator[str]:
     stage.bank.fault(Fault.http(500, on="link"))
     await stage.opens("reconnect", reconnect_id="never-given", language=language)
@@ -111,6 +147,6 @@ async def _failing(stage: Stage, language: str) -> AsyncIterator[str]:
 async def tour(stage: Stage, language: str) -> AsyncIterator[str]:
     """Go from screen to screen, and yield the name of each when it is shown."""
     stage.bank.switch_bank("MOCK_KSA" if stage.bank.settings.region == "ksa" else "MOCK_UAE", active_data=False)
-    for part in (_connecting, _reconnecting, _failing):
+    for part in (_connecting, _reconnecting, _at_the_bank, _failing):
         async for name in part(stage, language):
             yield name

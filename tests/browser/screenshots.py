@@ -21,7 +21,7 @@ from .stage import stage
 DOCS = Path(__file__).parents[2] / "docs" / "images"
 _IN_DOCS = {  # each screen in English, the usual way in Arabic, too
     "en": set(SCREENS) - {"credentials", "otp", "otp-connect"},  # shown with what went wrong in them
-    "ar": {"banks", "permissions", "otp-wrong", "reconnected"},
+    "ar": {"banks", "permissions", "otp-wrong", "reconnected", "redirect", "bank-approval"},
 }
 
 

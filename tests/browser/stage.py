@@ -115,6 +115,10 @@ class Stage:
         """Return the hosted page's screen of a name."""
         return self.link.locator(f'main[data-screen="{name}"]')
 
+    def at(self, name: str) -> Locator:
+        """Return a screen of the page that has the window for itself."""
+        return self.page.locator(f'main[data-screen="{name}"]')
+
     async def presses(self, name: str) -> None:
         """Press a button of the hosted page's screen, once it does nothing else."""
         await self.link.locator('main[aria-busy="false"]').wait_for()

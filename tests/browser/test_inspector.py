@@ -131,6 +131,19 @@ async def test_a_waiting_reconnect_takes_codes(browser: Browser) -> None:
         await on.hears("Close the window of user-17: The user closed the window.")
 
 
+async def test_a_bank_that_authorises_on_its_own_site_is_approved_or_refused(browser: Browser) -> None:
+    """There is no code to type; the SDK's word is the same for both, the session tells."""
+    async with watching(browser, settings={"redirect_banks": ("LEANMB1",)}) as on:
+        entity = on.bank.connect("user-17", username="mockbank_user_3")
+        on.bank.expire_session(entity)
+        on.ask("/data/v2/accounts", entity_id=entity)
+        for choice, live in (("Refuse", False), ("Approve", True)):
+            await on.presses(f"{choice} as user-17")
+            await on.hears(f"{choice} as user-17: The user was sent to the bank.")
+            assert on.bank.session_live(entity) is live
+        assert await on.page.get_by_label("OTP of user-17").count() == 0
+
+
 async def test_the_adversary_is_armed_and_disarmed(browser: Browser) -> None:
     """A fault that was chosen, a dropped and a doubled webhook, one disarmed, and all of them."""
     async with watching(browser) as on:

@@ -43,7 +43,7 @@ def _default(value: Any) -> str:
     if isinstance(value, Progress):
         return f"`{value}`"
     if isinstance(value, tuple):
-        return f"{len(value)} users"
+        return f"{len(value)} users" if value else "none"
     return "" if value is None or value == "" else f"`{json.dumps(value)}`"
 
 

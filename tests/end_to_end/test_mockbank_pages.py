@@ -58,10 +58,20 @@ async def test_the_hosted_page_takes_nothing_from_elsewhere(region: tuple[str, s
             assert "//" not in (await answer.text()).replace("<!DOCTYPE html>", "")
 
 
+async def test_a_banks_own_site_is_in_no_frame(region: tuple[str, str, aiohttp.ClientSession]) -> None:
+    """The same page under a policy of its own; whether there is such a visit, the page asks."""
+    _, _, session = region
+    async with session.get("/link/bank/any") as answer:
+        policy = answer.headers["content-security-policy"]
+        assert (answer.status, answer.content_type) == (200, "text/html")
+        assert policy.endswith("frame-ancestors 'none'")
+        assert "default-src 'self'" in policy
+
+
 async def test_no_other_files_are_served(region: tuple[str, str, aiohttp.ClientSession]) -> None:
     """Nothing above the pages, and nothing beside them that is not one."""
     _, _, session = region
-    for name in ("page.css", "page.js", "elements.js", "texts.js"):
+    for name in ("page.css", "page.js", "screens.js", "elements.js", "texts.js"):
         async with session.get(f"/link/page/{name}") as answer:
             assert answer.status == 200
     for name in ("sdk.js", "..%2f_pages.py", "..%2f..%2fmockbank%2f_pages.py", "nothing.js", "PAGE.html"):
@@ -72,5 +82,5 @@ async def test_no_other_files_are_served(region: tuple[str, str, aiohttp.ClientS
 def test_the_pages_are_in_the_package() -> None:
     """A wheel without them would serve errors."""
     directory = resources.files("leanflow_adapters.mockbank").joinpath("link")
-    files = {"elements.js", "page.css", "page.html", "page.js", "sdk.js", "texts.js"}
+    files = {"elements.js", "page.css", "page.html", "page.js", "screens.js", "sdk.js", "texts.js"}
     assert {one.name for one in directory.iterdir()} == files

@@ -331,6 +331,7 @@ def test_every_control_command_speaks_json(lean: BankClient) -> None:
     held = lean.accounts(entity)["results_id"]
     plausible: dict[str, dict[str, Any]] = {
         "accounts": {"entity_id": entity},
+        "authorise": {"reconnect_id": asked},
         "close_link": {"reconnect_id": asked},
         "connect": {"app_user_id": "v"},
         "disarm": {"armed": 1},
@@ -341,6 +342,7 @@ def test_every_control_command_speaks_json(lean: BankClient) -> None:
         "fault": {"effect": "missing", "fields": ["message"]},
         "otp": {"reconnect_id": asked, "otp": "1111"},
         "pace": {"model": "results", "progress": {"polls": 2}, "entity_id": entity},
+        "redirect_bank": {"bank": "MOCK_UAE"},
         "release": {"id": held},
         "renew_consent": {"entity_id": entity},
         "resend": {"event_id": "unknown"},

@@ -98,6 +98,7 @@ def test_every_timed_command_can_be_timed() -> None:
         "expire_session": {"entity_id": "anna"},
         "fault": {"effect": "http", "status": 503},
         "pace": {"model": "results", "progress": "held"},
+        "redirect_bank": {"bank": "MOCK_UAE"},
         "renew_consent": {"entity_id": "anna"},
         "revoke_consent": {"entity_id": "anna"},
         "storm": {"seed": 1},

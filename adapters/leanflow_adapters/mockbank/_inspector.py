@@ -146,17 +146,29 @@ def _waiting(view: Mapping[str, Any]) -> Html:
     rows = []
     for number, one in enumerate(view["reconnects"]):
         who, reconnect_id = one["app_user_id"], one["reconnect_id"]
-        otp = form(
-            f'<label for="otp-{number}">OTP of {html(who)}</label>'
-            f'<input id="otp-{number}" name="otp" inputmode="numeric" autocomplete="off" size="6" required>',
-            "Type it",
-            "otp",
-            reconnect_id=reconnect_id,
-        )
+        does = _at_the_bank(who, reconnect_id) if one["by_redirect"] else _types_otp(number, who, reconnect_id)
         close = button("Close the window", "close_link", f"Close the window of {who}", reconnect_id=reconnect_id)
         wrong = joined((who, chip(f"{one['wrong_otps']} wrong", good=False)), " ") if one["wrong_otps"] else who
-        rows.append((wrong, one["wanted"], code(reconnect_id), moment(one["since"]), joined((otp, close))))
+        rows.append((wrong, one["wanted"], code(reconnect_id), moment(one["since"]), joined((does, close))))
     return table(("User", "Wanted", "Reconnect id", "Since", "Do"), rows, "Nobody is asked for anything.")
+
+
+def _types_otp(number: int, who: str, reconnect_id: str) -> Html:
+    return form(
+        f'<label for="otp-{number}">OTP of {html(who)}</label>'
+        f'<input id="otp-{number}" name="otp" inputmode="numeric" autocomplete="off" size="6" required>',
+        "Type it",
+        "otp",
+        reconnect_id=reconnect_id,
+    )
+
+
+def _at_the_bank(who: str, reconnect_id: str) -> Html:
+    """Return buttons for what the user does at the own site of a bank that authorises by redirect."""
+    approve = button("Approve", "authorise", f"Approve as {who}", reconnect_id=reconnect_id, approve=True)
+    return joined(
+        (approve, button("Refuse", "authorise", f"Refuse as {who}", reconnect_id=reconnect_id, approve=False))
+    )
 
 
 def _adversary(view: Mapping[str, Any]) -> Html:

@@ -115,7 +115,7 @@ class MockbankServer(Mockbank):
             await runner.cleanup()
             raise
         self._runner = runner
-        self.follow(self.clock.now, self.wake)
+        self.follow(self.clock.now, self.wake, self.base_url)
         await self._sender.__aenter__()
         return self
 

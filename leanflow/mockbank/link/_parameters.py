@@ -62,7 +62,13 @@ def _text_or_object(value: object) -> str | None:
 Checks = Mapping[str, Callable[[object], str | None]]
 
 _BOTH: Checks = {"app_token": _text, "sandbox": _sandbox}
-_BOTH_OPTIONAL: Checks = {"access_token": _text, "language": _one_of("en", "ar"), "customization": _object}
+_BOTH_OPTIONAL: Checks = {
+    "access_token": _text,
+    "language": _one_of("en", "ar"),
+    "customization": _object,
+    "success_redirect_url": _address,
+    "fail_redirect_url": _address,
+}
 _REQUIRED: Mapping[str, Checks] = MappingProxyType(
     {
         "connect": {**_BOTH, "customer_id": _text, "permissions": _permissions},
@@ -76,8 +82,6 @@ _OPTIONAL: Mapping[str, Checks] = MappingProxyType(
             "bank_identifier": _text,
             "country": _text,
             "account_type": _one_of("PERSONAL", "BUSINESS"),
-            "success_redirect_url": _address,
-            "fail_redirect_url": _address,
         },
         "reconnect": {
             **_BOTH_OPTIONAL,
@@ -113,6 +117,8 @@ def read_parameters(world: World, method: str, given: Mapping[str, Any]) -> Link
     return LinkParameters(
         method=method,
         language=said.get("language", "en"),
+        success_redirect_url=said.get("success_redirect_url"),
+        fail_redirect_url=said.get("fail_redirect_url"),
         customer_id=said.get("customer_id", ""),
         permissions=tuple(name for name in PERMISSIONS if name in said.get("permissions", ())),
         bank_identifier=said.get("bank_identifier"),

@@ -7,11 +7,12 @@ from typing import Any
 
 import attrs
 
+from leanflow.errors import InvalidRequest
 from leanflow.mockbank import _refreshes
 from leanflow.mockbank._state import Entity, Refresh, Result, resource_of
 from leanflow.mockbank._world import World
 
-__all__ = ["LinkOutcome", "cancel", "set_consent", "submit_otp", "wanted_user"]
+__all__ = ["LinkOutcome", "approve", "cancel", "set_consent", "submit_otp", "wanted_user"]
 
 
 @attrs.frozen(kw_only=True)
@@ -20,24 +21,26 @@ class LinkOutcome:
 
     Attributes:
         status: what the SDK calls back with; None while the user is still in the flow.
-        secondary_status: Lean's finer word.
+        secondary_status: Lean's finer word; None: there is none.
         attempts_left: before the flow ends with MFA_ATTEMPTS_EXHAUSTED.
         bank: the identifier, if the reconnect id was known.
+        redirect_url: the bank's own site, if `status` is ``REDIRECT``.
     """
 
     status: str | None
-    secondary_status: str
+    secondary_status: str | None
     message: str = ""
     attempts_left: int = 0
     bank: str | None = None
+    redirect_url: str | None = None
 
     def payload(self) -> dict[str, Any]:
         """Return what the SDK's callback gets; it carries neither reconnect id nor entity id."""
-        shape: dict[str, Any] = {
-            "status": self.status,
-            "secondary_status": self.secondary_status,
-            "message": self.message,
-        }
+        shape: dict[str, Any] = {"status": self.status, "message": self.message}
+        if self.secondary_status is not None:
+            shape["secondary_status"] = self.secondary_status
+        if self.redirect_url is not None:
+            shape["open_banking_redirect_url"] = self.redirect_url
         if self.bank is not None:
             shape["bank"] = {"bank_identifier": self.bank, "is_supported": True}
         return shape
@@ -74,14 +77,29 @@ def wanted_user(world: World, reconnect_id: str, now: datetime) -> Result | Refr
 
 
 def submit_otp(world: World, reconnect_id: str, otp: str, now: datetime) -> LinkOutcome:
-    """Take what the user typed. The right OTP reconnects the entity and announces it; wrong ones are counted."""
+    """Take what the user typed. The right OTP reconnects the entity and announces it; wrong ones are counted.
+
+    Raises:
+        InvalidRequest: its bank authorises by redirect.
+    """
     waiting = wanted_user(world, reconnect_id, now)
     if isinstance(waiting, LinkOutcome):
         return waiting
     bank = waiting.entity.bank.identifier
+    if bank in world.redirects:
+        raise InvalidRequest("reconnect_id", f"is of {bank}, which asks for no OTP: it authorises on its own site")
     if otp != world.settings.otp:
         return _wrong(world, waiting, bank)
+    return approve(world, reconnect_id, now)
+
+
+def approve(world: World, reconnect_id: str, now: datetime) -> LinkOutcome:
+    """Reconnect the entity, which the bank agrees to, and announce it."""
+    waiting = wanted_user(world, reconnect_id, now)
+    if isinstance(waiting, LinkOutcome):
+        return waiting
     _reconnect(world, waiting, reconnect_id, now)
+    bank = waiting.entity.bank.identifier
     return LinkOutcome(status="SUCCESS", secondary_status="OK", message="The account was reconnected.", bank=bank)
 
 

@@ -55,6 +55,16 @@ class BankSide(Side):
         """
         self._world.switch_bank(bank, self._at(now), changes)
 
+    def redirect_bank(self, bank: str, *, on: bool = True, now: datetime | None = None) -> None:
+        """Let a bank authorise on its own site, to which the Link SDK's REDIRECT leads; or by login and OTP, as before.
+
+        Raises:
+            InvalidRequest: an unknown bank.
+        """
+        self._at(now)
+        identifier = self._world.bank(bank).identifier
+        (self._world.redirects.add if on else self._world.redirects.discard)(identifier)
+
     def release(self, held_id: str, now: datetime | None = None) -> None:
         """Let what is PENDING come to its end now: a result or a refresh.
 

@@ -10,7 +10,7 @@ from leanflow.errors import InvalidRequest
 from leanflow.mockbank import _refreshes
 from leanflow.mockbank._link_session import LinkView
 from leanflow.mockbank._state import PERMISSIONS
-from leanflow.mockbank.link import _screens, _user
+from leanflow.mockbank.link import _bank_site, _screens, _user
 
 from ._side import Side
 
@@ -49,8 +49,36 @@ class UserSide(Side):
         return entity.entity_id
 
     def submit_otp(self, reconnect_id: str, otp: str, now: datetime | None = None) -> _user.LinkOutcome:
-        """Type an OTP in the Link SDK's reconnect flow; return what the SDK makes of it."""
+        """Type an OTP in the Link SDK's reconnect flow; return what the SDK makes of it.
+
+        Raises:
+            InvalidRequest: the bank asks for none: it authorises on its own site (see `authorise`).
+        """
         return _user.submit_otp(self._world, reconnect_id, otp, self._at(now))
+
+    def authorise(self, reconnect_id: str, *, approve: bool = True, now: datetime | None = None) -> _user.LinkOutcome:
+        """Go through the Link SDK to the bank's own site, and approve or refuse a reconnect there.
+
+        Args:
+            reconnect_id: whose entity is at one of the banks that authorise by redirect.
+            approve: what the user chooses at the bank's site.
+            now: the present time.
+
+        Returns:
+            What the SDK called back with when the user left for the bank: REDIRECT, whatever the user chose there.
+
+        Raises:
+            InvalidRequest: the bank asks for an OTP instead.
+        """
+        return _bank_site.authorise(self._world, reconnect_id, self._at(now), approve=approve)
+
+    def visit_bank(self, url: str, now: datetime | None = None) -> LinkView:
+        """Open a bank's own site, to which ``open_banking_redirect_url`` of a REDIRECT leads; go on by `answer_link`.
+
+        Raises:
+            InvalidRequest: it is none of this Mockbank's.
+        """
+        return _bank_site.look(self._world, url, self._at(now))
 
     def close_link(self, reconnect_id: str, now: datetime | None = None) -> _user.LinkOutcome:
         """Close the Link SDK's window; nothing happens at Lean."""
@@ -73,7 +101,9 @@ class UserSide(Side):
         Args:
             link_id: from the view.
             step: ``bank`` (``bank_identifier``), ``consent``, ``credentials`` (``username``, ``password``), ``otp``
-                (``otp``), ``back``, or ``cancel`` (perhaps with ``exit_survey_reason``).
+                (``otp``), ``continue`` (to the bank's own site), ``back``, or ``cancel`` (perhaps with
+                ``exit_survey_reason``). At the bank's own site: ``login`` (``username``, ``password``), ``approve``
+                or ``refuse``.
             now: the present time.
             given: what the user chose or typed.
 

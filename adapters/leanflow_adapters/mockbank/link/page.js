@@ -2,14 +2,14 @@
  * Mockbank's hosted page. Mockbank decides what comes next; this page shows it and sends what the user does.
  *
  * Over an application's page the SDK opens it in a frame and hands it the parameters by message. Alone in a window (as
- * the mobile wrappers open it) it takes them from its address, and goes to a redirect address at the end.
+ * the mobile wrappers open it) it takes them from its address, and goes to a redirect address at the end. At an address
+ * of a bank it is that bank's own site, where the user approves or refuses; nobody is told what, and nobody is called.
  */
-import {
-  EXCLAMATION, TEMPLE, TICK, actions, button, drawing, filled, heading, make, paragraph, push, submit,
-} from "./elements.js";
+import { screensOf } from "./screens.js";
 import { TEXTS } from "./texts.js";
 
-const embedded = window.parent !== window;
+const site = /^\/link\/bank\/([^/]+)$/.exec(window.location.pathname)?.[1] ?? null; // the visit to a bank's own site
+const embedded = site === null && window.parent !== window;
 const at = { // where the user is
   host: null, // origin of the application's page, once it has spoken
   parameters: {},
@@ -24,8 +24,10 @@ const at = { // where the user is
   busy: false,
 };
 
-const ENDED = new Set(["success", "error", "closed", "invalid"]);
+const ENDED = new Set(["success", "error", "closed", "redirected", "invalid"]);
 const RUNS_SCRIPT = new Set(["javascript:", "data:", "vbscript:", "blob:"]);
+const CAN_BE_LEFT = new Set(["bank_login", "bank_approval"]); // at a bank: what can still be refused
+const PAGE_ORIGIN = window.location.origin;
 const $ = (id) => document.getElementById(id);
 const texts = () => TEXTS[at.language];
 
@@ -44,6 +46,7 @@ async function ask(path, body) {
     if (!response.ok) throw new Refusal(response.status, said);
     const before = at.view?.screen;
     at.view = JSON.parse(said);
+    if (site !== null && before === undefined) at.language = at.view.language;
     at.failure = null;
     if (at.view.problem || at.view.screen !== before) { // secrets are typed anew, the username is not
       delete at.typed.otp;
@@ -55,7 +58,8 @@ async function ask(path, body) {
     const answered = error instanceof Refusal;
     at.failure = answered ? { status: error.status, body: error.body } : { status: null, body: null };
     setBusy(false);
-    show(answered ? "failed" : "unreachable");
+    if (site !== null && error.status === 404) show("gone");
+    else show(answered ? "failed" : "unreachable");
   }
 }
 
@@ -67,6 +71,7 @@ class Refusal extends Error {
 }
 
 const open = () => ask("/link/visits", { method: at.method, parameters: at.parameters });
+const look = () => ask(`/link/visits/${site}/look`, {});
 const step = (name, given = {}) => ask(`/link/visits/${encodeURIComponent(at.view.link_id)}/${name}`, given);
 
 function setBusy(busy) {
@@ -94,8 +99,12 @@ function fromAddress() {
   }
   const { success_redirect_url, fail_redirect_url, ...others } = parameters;
   at.redirects = { success_redirect_url, fail_redirect_url };
+  for (const [name, url] of Object.entries(at.redirects)) if (usable(url)) others[name] = url; // a bank's site needs them
   return [query.get("method") ?? "", others];
 }
+
+/* An address to which a user can be sent, or nothing. */
+const usable = (url) => (url && URL.canParse(url) && !RUNS_SCRIPT.has(new URL(url).protocol) ? url : undefined);
 
 function parsed(text) {
   try {
@@ -107,13 +116,13 @@ function parsed(text) {
 
 /* Where to go at the end, the outcome in the address; null: nowhere. */
 function destination(outcome) {
-  const good = outcome.status === "SUCCESS";
-  const word = { SUCCESS: "success", CANCELLED: "cancelled" }[outcome.status] ?? "error";
+  const word = { SUCCESS: "success", CANCELLED: "cancelled", REDIRECT: "redirect" }[outcome.status] ?? "error";
   const { success_redirect_url: success, fail_redirect_url: fail } = at.redirects ?? at.parameters;
-  const wanted = (good ? success : fail) ?? (embedded ? null : `leanlink://${word}`);
-  if (!wanted || !URL.canParse(wanted)) return null;
+  if (word === "redirect" && (embedded || success || fail)) return outcome.open_banking_redirect_url;
+  const given = { success, redirect: undefined, cancelled: fail, error: fail }[word];
+  const wanted = usable(given ?? (embedded ? undefined : `leanlink://${word}`));
+  if (!wanted) return null;
   const target = new URL(wanted);
-  if (RUNS_SCRIPT.has(target.protocol)) return null;
   const { bank = {}, ...flat } = outcome;
   for (const [name, value] of Object.entries({ ...flat, ...bank })) {
     target.searchParams.set(name, typeof value === "object" ? JSON.stringify(value) : value);
@@ -122,7 +131,10 @@ function destination(outcome) {
 }
 
 function finish(outcome) {
-  const told = at.correlation ? { ...outcome, lean_correlation_id: at.correlation } : outcome;
+  const told = at.correlation ? { ...outcome, lean_correlation_id: at.correlation } : { ...outcome };
+  if (told.open_banking_redirect_url) { // the bank's site is where this page is, whatever name the host is called by
+    told.open_banking_redirect_url = new URL(new URL(told.open_banking_redirect_url).pathname, PAGE_ORIGIN).href;
+  }
   const redirect = destination(told);
   if (embedded) {
     tell({ type: at.view?.screen === "invalid" ? "invalid" : "end", callback: told, redirect });
@@ -144,6 +156,11 @@ function ownOutcome(status, message) {
 
 function wantsToLeave() {
   if (at.busy || at.screen === "closed") return;
+  if (site !== null) {
+    if (at.view?.return_url) window.location.assign(at.view.return_url);
+    else if (at.view) step("refuse");
+    return;
+  }
   if (at.view && ENDED.has(at.view.screen)) finish(at.view.callback);
   else if (at.screen === "unreachable" || at.screen === "failed") {
     const status = at.failure?.status;
@@ -177,118 +194,14 @@ function heard(message) {
 
 // --- showing
 
-const bankName = (bank) => (at.language === "ar" ? bank.arabic_name : bank.name);
-
-function badge(bank) {
-  const mark = make("span", { class: "badge", "aria-hidden": "true" }, drawing(TEMPLE));
-  if (/^#[0-9a-f]{6}$/i.test(bank.main_color)) mark.style.background = bank.main_color;
-  return mark;
-}
-
-const who = () => make("p", { class: "who" }, badge(at.view.bank), bankName(at.view.bank));
-
-function problem() {
-  const { problem: word, attempts_left: left } = at.view;
-  if (!word) return null;
-  const said = [texts().problems[word] ?? texts().errors.other.title];
-  if (left !== null) {
-    const forms = texts().attempts;
-    said.push(filled(forms[new Intl.PluralRules(at.language).select(left)] ?? forms.other, { n: left }));
-  }
-  return make("p", { class: "problem", role: "alert", id: "problem" }, said.join(" "));
-}
-
-function field(name, label, attributes) {
-  const input = make("input", {
-    name, required: true, value: at.typed[name] ?? "", "aria-invalid": at.view.problem ? "true" : null,
-    "aria-describedby": at.view.problem ? "problem hint" : "hint",
-    input: () => { at.typed[name] = input.value; },
-    ...attributes,
-  });
-  return make("label", {}, label, input);
-}
-
-function form(send, ...content) {
-  const submitted = (event) => {
-    event.preventDefault();
-    send(Object.fromEntries(new FormData(event.target)));
-  };
-  return make("form", { submit: submitted }, ...content);
-}
-
-function bankButton(bank, t) {
-  const click = () => step("bank", { bank_identifier: bank.identifier });
-  const off = bank.usable ? [] : [make("small", {}, t.banks.off)];
-  return make(
-    "button", { type: "button", class: "bank", disabled: !bank.usable, click },
-    badge(bank), make("span", {}, bankName(bank), ...off),
-  );
-}
-
-const SCREENS = {
-  banks: (t) => [
-    heading(t.banks.title), paragraph(t.banks.text), problem(),
-    make("ul", { class: "banks" }, ...at.view.banks.map((bank) => make("li", {}, bankButton(bank, t)))),
-  ],
-  permissions: (t) => [
-    heading(t.permissions.title), who(), paragraph(t.permissions.text),
-    make("ul", { class: "grants" }, ...at.view.permissions.map((name) => make("li", {}, t.grants[name] ?? name))),
-    paragraph(t.permissions.note, "hint"), push(),
-    actions(button(t.permissions.allow, () => step("consent")),
-      at.parameters.bank_identifier ? null : button(t.back, () => step("back"), "other")),
-  ],
-  credentials: (t) => [
-    heading(t.credentials.title), who(), problem(),
-    form((typed) => step("credentials", typed),
-      field("username", t.credentials.username, {
-        autocomplete: "username", autocapitalize: "none", spellcheck: "false", dir: "ltr",
-      }),
-      field("password", t.credentials.password, { type: "password", autocomplete: "current-password", dir: "ltr" }),
-      make("p", { class: "hint", id: "hint" }, t.credentials.hint), push(),
-      actions(submit(t.credentials.go), button(t.back, () => step("back"), "other"))),
-  ],
-  otp: (t) => [
-    heading(t.otp.title), who(), paragraph(filled(t.otp.text, { bank: bankName(at.view.bank) })), problem(),
-    form((typed) => step("otp", typed),
-      field("otp", t.otp.label, {
-        class: "code", inputmode: "numeric", autocomplete: "one-time-code", maxlength: "12", dir: "ltr",
-      }),
-      make("p", { class: "hint", id: "hint" }, t.otp.hint), push(), actions(submit(t.otp.go))),
-  ],
-  success: (t) => outcome(t.success[at.method], TICK, button(t.done, wantsToLeave), "good"),
-  error: (t) => outcome(t.errors[at.view.problem] ?? t.errors.other, EXCLAMATION, button(t.close, wantsToLeave)),
-  invalid: (t) => outcome(
-    { title: t.invalid, text: make("bdi", { lang: "en" }, at.view.callback.message) },
-    EXCLAMATION,
-    button(t.close, wantsToLeave),
-  ),
-  unreachable: (t) => trouble(t.unreachable, t),
-  failed: (t) => trouble(t.failed, t),
-  leave: (t) => [
-    heading(t.leave.title), paragraph(t.leave.text),
-    form((typed) => leaves(typed.reason),
-      make("fieldset", {}, make("legend", {}, t.leave.why), ...Object.entries(t.leave.reasons).map(([name, text]) =>
-        make("label", {}, make("input", { type: "radio", name: "reason", value: name }), text))),
-      push(), actions(submit(t.leave.go), button(t.leave.stay, showView, "other"))),
-  ],
-  closed: (t) => [
-    heading(t.closed.title),
-    at.redirect ? make("a", { class: "main", href: at.redirect }, t.closed.app) : null,
-  ],
-};
-
-const outcome = (said, path, action, kind = "") => [
-  make("div", { class: `outcome ${kind}` }, drawing(path)),
-  heading(said.title), paragraph(said.text), push(), actions(...[action].flat()),
-];
-
-const trouble = (said, t) => outcome(
-  said, EXCLAMATION, [button(t.again, () => at.retry()), button(t.close, wantsToLeave, "other")],
-);
+const screens = screensOf(at, {
+  step, texts, leaves, wantsToLeave, showView, again: () => at.retry(), onSite: site !== null,
+});
 
 function showView() {
-  if (at.view.screen === "closed" || (at.view.screen === "invalid" && embedded)) finish(at.view.callback);
-  else show(at.view.screen);
+  const { screen, callback } = at.view;
+  if (screen === "closed" || screen === "redirected" || (screen === "invalid" && embedded)) finish(callback);
+  else show(screen);
 }
 
 function show(screen) {
@@ -306,14 +219,15 @@ function focusFirst() {
 function draw() {
   const t = texts();
   Object.assign(document.documentElement, { lang: at.language, dir: t.direction });
-  document.title = `${t.title[at.method] ?? "Mockbank"} · Mockbank`;
+  document.title = `${site === null ? t.title[at.method] ?? "Mockbank" : t.title.bank} · Mockbank`;
   $("band").textContent = t.band;
   $("close").setAttribute("aria-label", t.close);
-  $("close").hidden = at.screen === "closed";
+  $("close").hidden = at.screen === "closed" || (site !== null && !CAN_BE_LEFT.has(at.screen) && !at.view?.return_url);
+  if (site !== null) $("top").style.borderBlockStart = `6px solid ${at.view?.bank.main_color ?? "transparent"}`;
   $("language").textContent = t.other;
   $("language").lang = at.language === "ar" ? "en" : "ar";
   $("screen").dataset.screen = at.screen ?? "";
-  $("screen").replaceChildren(...(at.screen ? SCREENS[at.screen](t).filter((one) => one !== null) : []));
+  $("screen").replaceChildren(...(at.screen ? screens[at.screen](t).filter((one) => one !== null) : []));
 }
 
 $("close").addEventListener("click", wantsToLeave);
@@ -322,13 +236,15 @@ $("language").addEventListener("click", () => {
   draw();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") wantsToLeave();
+  if (event.key === "Escape" && site === null) wantsToLeave(); // at a bank nothing is refused by a slip
 });
 window.addEventListener("focus", () => { // the frame has got the focus, and nothing in it has
   if (document.activeElement === document.body) focusFirst();
 });
 draw();
-if (embedded) {
+if (site !== null) {
+  look();
+} else if (embedded) {
   window.addEventListener("message", heard);
   window.parent.postMessage({ type: "hello" }, "*"); // to whoever it is: there is nothing secret in it
 } else {
