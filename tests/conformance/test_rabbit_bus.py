@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -152,6 +153,43 @@ async def test_a_row_that_is_too_large_is_not_sent(broker: Broker) -> None:
     errors = await bus.publish([change_row(1), change_row(2, payload=f'"{"x" * 2000}"'), change_row(3)])
     await bus.aclose()
     assert [type(error) for error in errors] == [type(None), MessageRefused, type(None)]
+
+
+async def test_a_row_that_is_too_large_is_refused_alone_as_well(broker: Broker) -> None:
+    """There is nothing to send then."""
+    bus = RabbitBus(broker[2], exchange=broker[0].exchange, topic="flows.x", max_bytes=2000)
+    await bus.open()
+    (error,) = await bus.publish([change_row(1, payload=f'"{"x" * 2000}"')])
+    await bus.aclose()
+    assert isinstance(error, MessageRefused)
+
+
+async def test_what_amqp_has_no_room_for_is_refused(broker: Broker) -> None:
+    """A routing key and a message id have at most 255 bytes; that is no outage, and is not tried for ever."""
+    topics = iter(["flows.x", f"flows.{'x' * 250}", "flows.y", "flows.z"])
+    bus = RabbitBus(broker[2], exchange=broker[0].exchange, topic=lambda _: next(topics))
+    await bus.open()
+    rows = [change_row(1), change_row(2), attrs.evolve(change_row(3), key="x" * 256), change_row(4)]
+    errors = await bus.publish(rows)
+    await bus.aclose()
+    assert [type(error) for error in errors] == [type(None), MessageRefused, MessageRefused, type(None)]
+
+
+async def test_opening_that_is_called_off_leaves_no_connection(broker: Broker) -> None:
+    """At whatever moment: an engine waits two seconds for a bus, and then goes on without it."""
+    made, wire, url = broker
+    for step in range(2000):
+        bus = RabbitBus(url, exchange=made.exchange)
+        opening = asyncio.ensure_future(bus.open())
+        await asyncio.wait({opening}, timeout=step / 2000)
+        if opening.done():
+            await bus.aclose()
+            break
+        opening.cancel()
+        await asyncio.wait({opening})
+        async with asyncio.timeout(20):
+            while wire.connections:
+                await asyncio.sleep(0.001)
 
 
 async def test_a_handed_connection_is_never_closed(broker: Broker) -> None:

@@ -16,7 +16,7 @@ from leanflow.errors import BrokerSetup
 from leanflow_adapters._bus import Subscription
 from leanflow_adapters.rabbitmq import RabbitBus
 from tests.support.rabbitmq import URL, Rabbit, rabbit, wired
-from tests.support.subscribing import Put, Receiver, Replies, Subscribe, Subscribing, until
+from tests.support.subscribing import SOON, Put, Receiver, Replies, Subscribe, Subscribing, until
 from tests.support.wire import Wire
 
 
@@ -127,3 +127,28 @@ async def test_a_queue_that_is_deleted_is_waited_for(broker: Rabbit) -> None:
         await broker.remake()
         await broker.put(b"x", {})
         await until(lambda: subscription.counts["taken"] == 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "gone"), [(b"bad", "set_aside", "set-aside"), (b"raise", "again", "again.1s")]
+)
+async def test_a_queue_beside_it_that_was_deleted_is_made_again(
+    broker: Rabbit, body: bytes, verdict: str, gone: str
+) -> None:
+    """What cannot be put there is given back and comes again; it does not hold a place for ever."""
+    async with RabbitBus(URL).subscribe(broker.queue, Receiver(), concurrency=1, backoff=SOON) as subscription:
+        await broker.put(body + b" 1", {})
+        await until(lambda: subscription.counts[verdict] >= 1)
+        await broker.drop(broker.exchange, f"{broker.queue}.{gone}")
+        await broker.put(body + b" 2", {})
+        before = subscription.counts[verdict]
+        await until(lambda: subscription.counts[verdict] > before)
+        await broker.put(b"take", {})
+        await until(lambda: subscription.counts["taken"] == 1)
+
+
+async def test_looking_alone_keeps_no_connection(broker: Rabbit) -> None:
+    """What was connected for it is closed after it."""
+    async with wired() as (wire, url):
+        assert list(await RabbitBus(url).subscribe(broker.queue, fine).set_aside()) == []
+        await until(lambda: not wire.connections)

@@ -102,6 +102,8 @@ class Link:
         A letter at which the broker closes the channel (one too large) takes those beside it along: then each of them
         is sent once more, alone.
         """
+        if not letters:
+            return []
         errors = await self._send(letters)
         if len(letters) > 1:
             for place, error in enumerate(errors):
@@ -138,6 +140,8 @@ class Link:
                 return Unroutable(self.bus, letter.exchange, letter.topic)
             case ChannelClosed() | DeliveryError():
                 return MessageRefused(self.bus, str(error.args[-1] if error.args else type(error).__name__))
+            case ValueError() | TypeError():  # what AMQP cannot say
+                return MessageRefused(self.bus, "routing key or message id of more than 255 bytes, or no text")
             case asyncio.CancelledError():
                 return BusUnavailable(self.bus, "it did not confirm in time")
             case _:

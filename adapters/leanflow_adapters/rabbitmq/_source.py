@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aio_pika
@@ -27,6 +27,9 @@ WAITS = (1, 5, 30, 300, 1800)
 
 RabbitMQ looks at a message's expiry only when it is at the head of its queue.
 """
+
+GIVEN_BACK = 1.0
+"""Seconds before a message is given back that could not be moved: it comes again at once."""
 
 
 class QueueSource:
@@ -64,6 +67,7 @@ class QueueSource:
             channel = self._channel = await self.link.fresh_channel()
             await channel.set_qos(prefetch_count=self._prefetch)
             await channel.declare_queue(self.aside, durable=True)
+            self._made.add(self.aside)
             there = await channel.get_queue(self.queue)
             self._tag = await there.consume(self._came.put)
         except ChannelNotFoundEntity as error:
@@ -130,15 +134,27 @@ class QueueSource:
         """Return the queue in which a message waits so long, made if need be."""
         wait = next((wait for wait in WAITS if delay <= wait), WAITS[-1])
         name = f"{self.queue}.again.{wait}s"
-        if name not in self._made:
-            back = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.queue}
-            channel = await self.link.fresh_channel()
-            try:
-                await channel.declare_queue(name, durable=True, arguments=dict(back))
-            finally:
-                await channel.close()
-            self._made.add(name)
+        await self._make(name, {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.queue})
         return name
+
+    async def kept(self) -> str:
+        """Return the queue of what is set aside, made if need be."""
+        await self._make(self.aside, {})
+        return self.aside
+
+    async def _make(self, queue: str, arguments: Mapping[str, Any]) -> None:
+        if queue in self._made:
+            return
+        channel = await self.link.fresh_channel()
+        try:
+            await channel.declare_queue(queue, durable=True, arguments=dict(arguments))
+        finally:
+            await channel.close()
+        self._made.add(queue)
+
+    def look_again(self) -> None:
+        """Look anew whether the queues are there: one did not take what was put into it."""
+        self._made.clear()
 
 
 class _Delivery:
@@ -178,14 +194,28 @@ class _Delivery:
         await self._message.ack()
 
     async def again(self, delay: float) -> None:
-        queue = await self._source.waiting(delay)
-        await self._source.post(queue, self._copy({TRIES: self.tries}, expiration=delay))
-        await self._message.ack()
+        async with self._moving():
+            queue = await self._source.waiting(delay)
+            await self._source.post(queue, self._copy({TRIES: self.tries}, expiration=delay))
+            await self._message.ack()
 
     async def set_aside(self, reason: str) -> None:
-        copy = self._copy({TRIES: self.tries, REASON: reason})
-        await self._source.post(self._source.aside, copy)
-        await self._message.ack()
+        async with self._moving():
+            copy = self._copy({TRIES: self.tries, REASON: reason})
+            await self._source.post(await self._source.kept(), copy)
+            await self._message.ack()
+
+    @asynccontextmanager
+    async def _moving(self) -> AsyncIterator[None]:
+        """Give it back to its queue if that fails: for as long as its channel lives RabbitMQ would wait for a word."""
+        try:
+            yield
+        except Exception:
+            self._source.look_again()
+            await asyncio.sleep(GIVEN_BACK)
+            with suppress(*AWAY):
+                await self._message.nack(requeue=True)
+            raise
 
     def _copy(self, more: Mapping[str, Any], expiration: float | None = None) -> aio_pika.Message:
         message = self._message

@@ -120,6 +120,9 @@ class RabbitBus(BrokerBus):
         except AWAY as error:
             await self._link.aclose()
             raise BusUnavailable(self.name, type(error).__name__) from error
+        except BaseException:  # cancelled, with half a connection
+            await self._link.aclose()
+            raise
 
     async def _disconnect(self) -> None:
         await self._link.aclose()
