@@ -17,6 +17,7 @@ from leanflow.testing.conformance._samples import SCOPE, a_creation, a_request, 
 from leanflow_adapters.postgres import PostgresStore, _connection, _hints
 from leanflow_adapters.postgres._migrate import VERSION, found_version
 from tests.support.postgres import URL, do, drop, empty, fresh_schema
+from tests.support.swallowing import Swallowing
 
 PATIENCE = 20.0  # seconds
 
@@ -194,63 +195,23 @@ async def test_opening_waits_for_the_migration_of_another_process(monkeypatch: p
     await drop(name)
 
 
-class Swallowing:
-    """A way to the server that can lose all that is on it, both ways, and says nothing."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._lost = asyncio.Event()
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
-        """Give the URL that leads through it."""
-        there = urlsplit(URL)
-        listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        async with listener:
-            port = listener.sockets[0].getsockname()[1]
-            yield there._replace(netloc=f"{there.username}@127.0.0.1:{port}").geturl()
-            listener.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def lose(self) -> None:
-        """Let nothing more through on the connections that there are."""
-        self._lost.set()
-        self._lost = asyncio.Event()
-
-    async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        lost, there = self._lost, urlsplit(URL)
-        far, onward = await asyncio.open_connection(there.hostname, there.port or 5432)
-        try:
-            passing = [asyncio.create_task(_pass(near, onward)), asyncio.create_task(_pass(far, back))]
-            await asyncio.wait({*passing, waiting := asyncio.create_task(lost.wait())}, return_when="FIRST_COMPLETED")
-            for each in (*passing, waiting):
-                each.cancel()
-            if lost.is_set():
-                await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            pass
-        finally:
-            back.transport.abort()
-            onward.transport.abort()
+def _way() -> Swallowing:
+    there = urlsplit(URL)
+    return Swallowing(there.hostname or "127.0.0.1", there.port or 5432)
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while some := await reader.read(1 << 16):
-        writer.write(some)
+def _through(port: int) -> str:
+    there = urlsplit(URL)
+    return there._replace(netloc=f"{there.username}@127.0.0.1:{port}").geturl()
 
 
 async def test_closing_over_a_way_that_is_dead_ends_soon(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in flight: that the server does not hear the goodbye is neither waited for long nor an error."""
     await empty(schema)
     monkeypatch.setattr(_connection, "_GOODBYE", 0.2)
-    way = Swallowing()
-    async with way.listening() as url:
-        store = PostgresStore(url, schema=schema, clock="engine", hints=False)
+    way = _way()
+    async with way.listening() as port:
+        store = PostgresStore(_through(port), schema=schema, clock="engine", hints=False)
         await store.open()
         await stored(store)
         way.lose()
@@ -265,9 +226,9 @@ async def test_hints_come_again_after_a_connection_died_without_a_word(
     await empty(schema)
     for name, seconds in (("_LOOK", 0.05), ("_AGAIN", 0.05), ("_REPLY", 0.2)):
         monkeypatch.setattr(_hints, name, seconds)
-    way = Swallowing()
+    way = _way()
     heard = asyncio.Event()
-    async with way.listening() as url, opened(schema) as other, opened(schema, url) as store:
+    async with way.listening() as port, opened(schema) as other, opened(schema, _through(port)) as store:
         hearing = await store.hear(SCOPE, lambda _: heard.set())
         assert hearing is not None
         async with asyncio.timeout(PATIENCE):

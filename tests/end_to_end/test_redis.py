@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
 from leanflow import Answer, Call, Change, Handlers, LeanFlow, Policy, State
 from leanflow._request import IdKind
@@ -33,9 +35,10 @@ from leanflow.testing.conformance._samples import (
     park,
     stored,
 )
-from leanflow_adapters.redis import EvictingServer, RedisStore
+from leanflow_adapters.redis import EvictingServer, RedisStore, _hints
 from leanflow_adapters.redis._rows import base_of
 from tests.support.redis import URL, Server, do, empty, fresh_prefix, server
+from tests.support.swallowing import Swallowing
 
 PATIENCE = 20.0  # seconds
 
@@ -457,6 +460,47 @@ async def test_another_process_hears_at_once(prefix: str) -> None:
         waiting = asyncio.create_task(worker.wait(request.id))
         assert await heard.get() == request.id
         assert (await waiting).state is State.failed
+
+
+async def test_hints_come_again_after_a_connection_died_without_a_word(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that forgot the connection that listens sends no word of it: looking finds out."""
+    for name in ("_LOOK", "_AGAIN"):
+        monkeypatch.setattr(_hints, name, 0.05)
+    there, heard = urlsplit(URL), asyncio.Event()
+    way = Swallowing(there.hostname or "127.0.0.1", there.port or 6379)
+    async with way.listening() as port, opened(URL, prefix) as other:
+        url = there._replace(netloc=f"127.0.0.1:{port}").geturl()
+        async with opened(url, prefix) as store, asyncio.timeout(PATIENCE):
+            hearing = await store.hear(SCOPE, lambda _: heard.set())
+            assert hearing is not None
+            await heard.wait()  # that it listens
+            heard.clear()
+            way.lose()
+            await heard.wait()  # that it listens again
+            heard.clear()
+            await stored(other)
+            await heard.wait()
+            await hearing.aclose()
+
+
+async def test_closing_that_is_cut_short_leaves_no_connection_behind(own: Server) -> None:
+    """Whoever is cancelled while a store closes has given its connections back all the same."""
+    name = "cut-short"
+    store = RedisStore(f"redis://127.0.0.1:{own.port}/0?client_name={name}", prefix=name, clock="engine")
+    await store.open()
+    request = await stored(store)
+    under_way = asyncio.create_task(store.commit(a_step(request, "event-1")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, under_way, return_exceptions=True)
+    assert closing.cancelled()
+    async with Redis(port=own.port) as looking, asyncio.timeout(PATIENCE):
+        while name in {client["name"] for client in await looking.client_list()}:
+            pass
 
 
 async def test_without_hints_nothing_is_published(prefix: str) -> None:

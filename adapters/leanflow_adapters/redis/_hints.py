@@ -14,7 +14,7 @@ __all__ = ["Hearing"]
 _log = logging.getLogger("leanflow.store")
 
 _AGAIN = 5.0  # seconds until a lost connection is made again; polling goes on meanwhile
-_LOOK = 5.0  # seconds between looks whether the connection is alive; less than a reply may take
+_LOOK = 5.0  # seconds without a word after which it is asked for one, and after which that is late
 
 Heard = Callable[[Sequence[str]], None]
 
@@ -46,11 +46,17 @@ class Hearing:
     async def _listen_once(self) -> None:
         async with self._client.pubsub() as pubsub:
             await pubsub.subscribe(self._channel)
+            is_asked = False
             while True:
                 message = await pubsub.get_message(timeout=_LOOK)
                 if message is None:
+                    if is_asked:
+                        raise TimeoutError
                     await pubsub.ping()
-                elif message["type"] == "subscribe":
+                    is_asked = True
+                    continue
+                is_asked = False
+                if message["type"] == "subscribe":
                     self._heard(())  # what was told while nobody listened
                 elif message["type"] == "message":
                     self._take(message["data"])

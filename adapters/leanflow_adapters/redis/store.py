@@ -126,11 +126,13 @@ class RedisStore(Methods):
         if client is None:
             return
         assert self._lane is not None
-        await self._lane.drain()
-        while self._alone:
-            await asyncio.wait(self._alone)
-        with translated():
-            await client.aclose(close_connection_pool=True)
+        try:
+            await self._lane.drain()
+            while self._alone:
+                await asyncio.wait(self._alone)
+        finally:
+            with translated():
+                await client.aclose(close_connection_pool=True)
 
     async def now(self) -> datetime | None:
         """Return the server's clock, or None if the engine's is to rule."""
