@@ -233,8 +233,8 @@ class World:
 
     def progress(self, model: str, thing: Result | Refresh) -> Progress:
         """Return how such a thing comes to its end: as the adversary has it, else as in the settings."""
-        resource = thing.wanted.resource.value if isinstance(thing, Result) else None
-        pace = self.adversary.pace(model, resource, thing.entity.entity_id)
+        entity = thing.entity
+        pace = self.adversary.pace(model, resource_of(thing), entity.entity_id, entity.bank.identifier)
         default: Progress = getattr(self.settings, f"{model}_progress")
         return default if pace is None else pace.progress
 

@@ -103,6 +103,18 @@ def test_the_pace_set_last_counts_until_it_is_disarmed() -> None:
     assert lean.bank.armed() == {}
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_pace_can_be_aimed_at_a_bank(model: str) -> None:
+    """What is of its entities goes so, what is of others goes as before; a bank that there is not is refused."""
+    lean = BankClient()
+    here, there = lean.bank.connect("a", bank="LEANMB1"), lean.bank.connect("b", bank="MOCK_UAE")
+    lean.bank.pace(Pace(model=model, progress="at_once"))
+    lean.bank.pace(Pace(model=model, progress="held", bank="LEANMB1"))
+    assert [DO[model](lean, entity) for entity in (here, there)] == ["....x", "xxx"]
+    with pytest.raises(InvalidRequest, match="bank: 'NOPE' is none of"):
+        lean.bank.pace(Pace(model=model, progress="held", bank="NOPE"))
+
+
 def test_the_calm_releases_what_is_held() -> None:
     """A result by polls, a held one and a held refresh are done, and their webhooks are due."""
     lean = BankClient()
@@ -124,7 +136,7 @@ def test_the_calm_releases_what_is_held() -> None:
 def test_a_progress_reads_as_it_is_told(way: Progress) -> None:
     """`of` takes what `told` gives, and a pace's line makes the pace."""
     assert Progress.of(way.told()) == way
-    pace = Pace(model="results", progress=way, resource="accounts", entity_id="x")
+    pace = Pace(model="results", progress=way, resource="accounts", entity_id="x", bank="LEANMB1")
     assert Pace.parse(str(pace)) == pace
     assert Progress.after(timedelta(minutes=1)) == Progress.after(60)
 

@@ -109,10 +109,10 @@ class Adversary:
         """Take the fault that strikes the answer on its way out."""
         return self._fault(STAGES["leaving"], context)
 
-    def pace(self, model: str, resource: str | None, entity_id: str) -> Pace | None:
+    def pace(self, model: str, resource: str, entity_id: str, bank: str) -> Pace | None:
         """Return the pace that was set last for such a thing."""
         for one in reversed(self._armed.values()):
-            if isinstance(one.thing, Pace) and one.thing.sets(model, resource, entity_id):
+            if isinstance(one.thing, Pace) and one.thing.sets(model, resource, entity_id, bank):
                 return one.thing
         return None
 

@@ -115,24 +115,27 @@ PROGRESS: Check = (_is_progress, _WORDS.removeprefix("must be "))
 
 @attrs.frozen(kw_only=True)
 class Pace:
-    """The progress of one model, perhaps only of one resource or entity. ``str(pace)`` is the line of a scenario.
+    """The progress of one model, perhaps only of one resource, entity or bank. ``str(pace)`` is the line of a scenario.
 
     Attributes:
         model: one of `MODELS`.
         progress: what it is.
         resource: only of this resource; None: of all.
         entity_id: only of this entity; None: of all.
+        bank: only of entities of this bank, by its identifier; None: of all.
     """
 
     model: str
     progress: Progress = attrs.field(converter=as_progress)
     resource: str | None = None
     entity_id: str | None = None
+    bank: str | None = None
 
     def __attrs_post_init__(self) -> None:
         check("model", self.model, one_of(*MODELS))
         check("resource", self.resource, RESOURCE)
         check("entity_id", self.entity_id, TEXT_OR_NONE)
+        check("bank", self.bank, TEXT_OR_NONE)
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
@@ -159,11 +162,19 @@ class Pace:
     def told(self) -> dict[str, Any]:
         """Return it as JSON values that `of` takes."""
         said = {"model": self.model, "progress": self.progress.told()}
-        return said | {name: value for name in ("resource", "entity_id") if (value := getattr(self, name)) is not None}
+        return said | {name: value for name in _AIMS if (value := getattr(self, name)) is not None}
 
     def __str__(self) -> str:
         return inline(self.told())
 
-    def sets(self, model: str, resource: str | None, entity_id: str) -> bool:
+    def sets(self, model: str, resource: str, entity_id: str, bank: str) -> bool:
         """Return whether it speaks of such a thing."""
-        return self.model == model and self.resource in (None, resource) and self.entity_id in (None, entity_id)
+        return (
+            self.model == model
+            and self.resource in (None, resource)
+            and self.entity_id in (None, entity_id)
+            and self.bank in (None, bank)
+        )
+
+
+_AIMS = ("resource", "entity_id", "bank")

@@ -38,7 +38,12 @@ class AdversarySide(Side):
         return self._world.adversary.arm(disturbance)
 
     def pace(self, pace: Pace) -> int:
-        """Set how something PENDING comes to its end; return the id that disarms it. The pace set last counts."""
+        """Set how something PENDING comes to its end; return the id that disarms it. The pace set last counts.
+
+        Raises:
+            InvalidRequest: it is aimed at a bank that there is not.
+        """
+        self._world.bank(pace.bank)
         return self._world.adversary.arm(pace)
 
     def armed(self) -> dict[int, Fault | Disturbance | Pace]:
