@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from django.urls import include, path
 
 from leanflow import LeanFlow
 from leanflow.blocking import LeanFlow as Blocking
-from leanflow_adapters.web.django import front_end_urls
+from leanflow_adapters.web.django import _in_threads, front_end_urls
 from leanflow_adapters.web.flask import front_end_blueprint
 from tests.support.django_site import MIDDLEWARE, site
 from tests.support.front_end import FrontEndSuite, is_theirs
@@ -113,6 +114,38 @@ class _Patient:
         """Wait until whoever has left is noticed."""
         if self._serving:
             await asyncio.wait(self._serving, timeout=10)
+
+
+async def test_a_stream_that_is_cut_off_while_its_thread_works_is_closed_behind_it() -> None:
+    """When a server's loop ends, all tasks are cancelled; threads cannot be, and nobody else may close their stream."""
+    loop, said = asyncio.get_running_loop(), list[dict[str, Any]]()
+    loop.set_exception_handler(lambda _, context: said.append(context))
+    begun, go_on, closed = threading.Event(), threading.Event(), asyncio.Event()
+
+    def events() -> Iterator[bytes]:
+        try:
+            begun.set()
+            go_on.wait(10)
+            yield b"event"
+        finally:
+            loop.call_soon_threadsafe(closed.set)
+
+    async def send_all() -> None:
+        async for _ in _in_threads(events()):
+            pass
+
+    others = asyncio.all_tasks()
+    sending = asyncio.create_task(send_all())
+    await loop.run_in_executor(None, begun.wait, 10)
+    ending = asyncio.all_tasks() - others
+    assert sending in ending
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+    go_on.set()
+    async with asyncio.timeout(10):
+        await closed.wait()
+    assert said == []
 
 
 async def test_djangos_protection_against_csrf_holds(flows: LeanFlow) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import copy_context
 from typing import Any
 
 try:
@@ -167,10 +168,11 @@ def _stream(events: Iterator[bytes] | AsyncIterator[bytes]) -> StreamingHttpResp
 
 
 async def _in_threads(events: Iterator[bytes]) -> AsyncIterator[bytes]:
-    coming: asyncio.Task[bytes | None] | None = None
+    loop, context = asyncio.get_running_loop(), copy_context()
+    coming: asyncio.Future[bytes | None] | None = None
     try:
-        while True:
-            coming = asyncio.create_task(asyncio.to_thread(next, events, None))
+        while True:  # no task: a loop that ends cancels those, while the thread works on
+            coming = loop.run_in_executor(None, lambda: context.run(next, events, None))
             event = await asyncio.shield(coming)
             if event is None:
                 return
