@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,29 +13,11 @@ from leanflow import Handlers, LeanFlow, Policy, Reply, State
 from leanflow.commands import Cancel, Command, CommandReply, Commands, Prompt, Renew, Request
 from leanflow.errors import StoreUnavailable
 from leanflow.testing import FakeClock, travel
-from tests.support.engine import STORES, StoreMaker, engine, maker_of
+from tests.support.engine import StoreMaker, engine
 from tests.support.lean import Lean
 from tests.support.stores import unsteady
 
 ACCOUNTS = Request(key="case-9", resource="accounts", entity_id="e", customer_id="c", reference="user-17")
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 async def _ask(flows: LeanFlow, command: Command | bytes) -> tuple[Reply, CommandReply]:

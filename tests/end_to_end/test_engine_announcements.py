@@ -15,28 +15,10 @@ from leanflow import Change, DataRequest, Handlers, LeanFlow, Policy, State
 from leanflow.errors import InvalidRequest, Livelock, RequestNotFound
 from leanflow.ports import OutboxRow
 from leanflow.testing import FakeClock, travel
-from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of, recorder
+from tests.support.engine import StoreMaker, deliver, engine, maker_of, recorder
 from tests.support.lean import Lean, answer, webhook
 
 QUICK = Policy(announce_backoff=(timedelta(seconds=1),), announce_tries=3)
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 class Bus:

@@ -20,30 +20,12 @@ from leanflow.events import ResultsReady
 from leanflow.ports import HistoryEntry
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.sqlite import SQLiteStore
-from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of, recorder
+from tests.support.engine import StoreMaker, deliver, engine, recorder
 from tests.support.lean import Lean, answer, signed, webhook
 from tests.support.stores import unsteady
 
 LEASE = Policy().lease
 FIRST_ID = str(UUID(int=1))  # of Lean's own
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 def check_history(rows: tuple[HistoryEntry, ...]) -> None:

@@ -31,12 +31,6 @@ CREATED = webhook("entity.created", {"id": "e-9", "customer_id": "c", "owner": S
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
 def lean(clock: FakeClock) -> Lean:
     """Lean, whose data names a person."""
     lean = Lean(clock)

@@ -17,29 +17,11 @@ from leanflow.errors import InvalidRequest, RequestNotFound, ResultsPurged, Stor
 from leanflow.ports import Erased
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.sqlite import SQLiteStore
-from tests.support.engine import STORES, StoreMaker, deliver, dump, engine, maker_of, recorder
+from tests.support.engine import StoreMaker, deliver, dump, engine, recorder
 from tests.support.lean import Lean, webhook
 from tests.support.stores import unsteady
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 def about(entity_id: str, customer_id: str, number: int) -> list[bytes]:

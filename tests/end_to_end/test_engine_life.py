@@ -16,29 +16,11 @@ from leanflow.events import Cancelled
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.sqlite import SQLiteStore
-from tests.support.engine import STORES, StoreMaker, deliver, dump, engine, maker_of, recorder
+from tests.support.engine import StoreMaker, deliver, dump, engine, recorder
 from tests.support.lean import Lean
 from tests.support.stores import unsteady
 
 COLD = engine(MemoryStore(), Lean(FakeClock()), FakeClock())  # at module level: no loop, no I/O
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 def _everything(flows: LeanFlow) -> dict[str, Any]:

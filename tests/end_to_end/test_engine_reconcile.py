@@ -5,29 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from leanflow import Answer, Call, DataRequest, LeanFlow, Policy, State
 from leanflow.errors import CallFailed, InvalidRequest
 from leanflow.testing import FakeClock
-from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of, recorder
+from tests.support.engine import StoreMaker, deliver, engine, recorder
 from tests.support.lean import Lean, answer
 
 NO_PROBES = Policy(probes=(timedelta(days=9),), reconcile_every=timedelta(hours=6))
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
 
 
 @pytest.fixture(params=["v1", "v2"])

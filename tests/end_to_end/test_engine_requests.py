@@ -17,29 +17,11 @@ from leanflow.events import ResultsReady
 from leanflow.ports import HistoryEntry
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
-from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of
+from tests.support.engine import StoreMaker, deliver, engine, maker_of
 from tests.support.lean import Lean, answer
 
 DAY = timedelta(days=1)
 MISSING = "00000000-0000-7000-8000-000000000000"
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 async def test_data_answered_at_once_is_fetched(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from leanflow import LeanFlow, Policy, State, sign
 from leanflow.ports import OutboxRow, Store
 from leanflow.testing import FakeClock, travel
-from tests.support.engine import STORES, StoreMaker, deliver, dump, engine, maker_of, recorder
+from tests.support.engine import StoreMaker, deliver, dump, engine, recorder
 from tests.support.lean import SECRET, Lean, signed, webhook
 from tests.support.stores import unsteady
 
@@ -24,24 +23,6 @@ ALL_TYPES = (
     "payment_source.created", "bulk_payment_intent.updated", "payment.reconciliation.updated",
     "iban_account_verification.bank.availability.updated", "something.new",
 )  # fmt: skip
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 def _payload(kind: str) -> dict[str, object]:

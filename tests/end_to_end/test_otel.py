@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,29 +19,11 @@ from leanflow.commands import Cancel, Commands, Request
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryBus, MemoryStore
 from leanflow_adapters.otel import Telemetry
-from tests.support.engine import STORES, StoreMaker, deliver, engine, maker_of
+from tests.support.engine import StoreMaker, deliver, engine
 from tests.support.lean import Lean
 from tests.support.telemetry import Recorded
 
 DAYS = timedelta(days=9)
-
-
-@pytest.fixture(params=STORES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> StoreMaker:
-    """Either store."""
-    return maker_of(request.param, tmp_path)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Lean, in v2."""
-    return Lean(clock)
 
 
 @pytest.fixture
