@@ -24,6 +24,7 @@ ALL = (
     "redis",
     "mockbank",
     "mockbank_memory",
+    "mockbank_served",
     "testing",
     "telemetry",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,32 @@ async def test_the_example_tells_what_failed(browser: Browser, tmp_path: Path) -
         await page.get_by_text("Your accounts could not be loaded.").wait_for()
         assert await page.get_by_role("button", name="Load my accounts").is_enabled()
         assert not await page.get_by_role("button", name="Continue to my bank").is_visible()
+
+
+async def test_the_example_hears_that_its_user_left_for_the_banks_own_site(browser: Browser, tmp_path: Path) -> None:
+    """The callback reaches the backend though its page is gone with it; it moves nothing, and the approval all."""
+    from examples.reconnect_page.__main__ import running
+
+    async with running(tmp_path) as (url, lean), window(browser, PHONE) as context:
+        lean.redirect_bank(lean.bank.banks[0])
+        page = await context.new_page()
+        await page.goto(url)
+        await page.get_by_role("button", name="Load my accounts").click()
+        await page.get_by_role("button", name="Continue to my bank").click()
+        await page.frame_locator("dialog iframe").get_by_role("button", name="Go to my bank").click()
+        for label in ("Username", "Password"):
+            await page.get_by_label(label).fill("mockbank_user_3")
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("button", name="Approve").click()
+        await page.get_by_role("heading", name="You have approved").wait_for()
+        await page.goto(url)
+        await page.get_by_role("button", name="Load my accounts").click()
+        await page.get_by_role("status").get_by_text("Here are your accounts.").wait_for()
+        with sqlite3.connect(f"file:{tmp_path}/flows.db?mode=ro", uri=True) as stored:
+            [first] = stored.execute("SELECT id FROM leanflow_requests ORDER BY id LIMIT 1").fetchone()
+            query = "SELECT event, from_state, to_state FROM leanflow_history WHERE request_id = ? ORDER BY version"
+            told = stored.execute(query, [first]).fetchall()
+        [hinted] = [number for number, (event, _, _) in enumerate(told) if "REDIRECT" in event]
+        assert told[hinted][1:] == ("awaiting_user", "awaiting_user")
+        assert {"reconnected", "results_ready"} & {to_state for _, _, to_state in told[hinted + 1 :]}
+        assert told[-1][2] == "fetched"
