@@ -18,15 +18,13 @@ from leanflow._step_rows import CUSTOMER, ENTITY
 from leanflow._steps import Steps
 from leanflow.errors import RequestNotFound
 from leanflow.events import Cancelled
-from leanflow.ports import Body, Encrypting, Erased, Part, Query, Reencrypted, Store
+from leanflow.ports import REENCRYPTED, Body, Encrypting, Erased, Part, Query, Reencrypted, Store
 
 __all__ = ["Eraser", "Reencryption", "mentions"]
 
 AT_ONCE = 100
 SLICE = 20
 """Bodies that are encrypted anew at a time: each may have a megabyte."""
-
-_REACHED = "reencrypted_to"
 
 
 class Eraser:
@@ -114,15 +112,15 @@ class Reencryption:
                 written = await self._store.rewrite(self._scope, old) if old else 0
                 done = Reencrypted(looked_at=done.looked_at + len(found), written=done.written + written)
                 after = found[-1].place
-                await self._store.remember(self._scope, _REACHED, json.dumps([self._keys.newest, part, *after]))
+                await self._store.remember(self._scope, REENCRYPTED, json.dumps([self._keys.newest, part, *after]))
                 progress(done)
         await self._keys.retire(self._scope)
-        await self._store.remember(self._scope, _REACHED, "")
+        await self._store.remember(self._scope, REENCRYPTED, "")
         return done
 
     async def _reached(self) -> tuple[Part, tuple[str, str]] | None:
         """Return behind which body an interrupted run with the same key goes on."""
-        note = await self._store.remember(self._scope, _REACHED)
+        note = await self._store.remember(self._scope, REENCRYPTED)
         if not note:
             return None
         key, part, first, second = json.loads(note)

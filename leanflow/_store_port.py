@@ -26,10 +26,13 @@ from leanflow._rows import (
 )
 from leanflow.events import Page
 
-__all__ = ["KEYS", "Blocking", "Encrypting", "Hearing", "Hinting", "Store"]
+__all__ = ["KEYS", "REENCRYPTED", "Blocking", "Encrypting", "Hearing", "Hinting", "Store"]
 
 KEYS = "keys"
 """The name under which an encrypting store remembers, in each scope, with which keys it is encrypted."""
+
+REENCRYPTED = "reencrypted_to"
+"""The name under which it is remembered how far encrypting anew got: a JSON array, the key first; empty: to the end."""
 
 
 class Store(Protocol):

@@ -33,10 +33,11 @@ from leanflow._rows import (
     Step,
     WakeRow,
 )
-from leanflow._store_port import KEYS, Blocking, Encrypting, Hearing, Hinting, Store
+from leanflow._store_port import KEYS, REENCRYPTED, Blocking, Encrypting, Hearing, Hinting, Store
 
 __all__ = [
     "KEYS",
+    "REENCRYPTED",
     "WAKE",
     "Announcement",
     "Blocking",

@@ -14,10 +14,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from leanflow import State
-from leanflow._request import IdKind
+from leanflow._request import IdKind, Scope
 from leanflow.errors import InvalidRequest, KeyMissing, MalformedBody
 from leanflow.ports import Part, Reencrypted, Store
 from leanflow.testing import FakeClock, travel
+from leanflow_adapters.cli._condition import condition
 from leanflow_adapters.crypto import EncryptedStore
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.sqlite import SQLiteStore
@@ -240,3 +241,77 @@ async def test_only_what_encrypts_is_encrypted_anew(lean: Lean, clock: FakeClock
     store = EncryptedStore(MemoryStore(), keys=[NEW])
     assert repr(store).startswith("EncryptedStore(")
     assert NEW not in repr(store)
+
+
+async def _alter(store: EncryptedStore, part: Part, place: str) -> None:
+    """Store a body as it would lie there sealed with a key that nobody has any more."""
+    plain, lost = store.inner, EncryptedStore(MemoryStore(), keys=[Fernet.generate_key()])
+    scope = Scope(app="app", environment="sandbox", region="uae")
+    await plain.open()
+    [body] = [body for body in await plain.bodies(scope, part, limit=99) if body.place[0] == place]
+    assert await plain.rewrite(scope, [(body, lost._seals.seal(b"{}"))]) == 1
+    await plain.aclose()
+
+
+async def test_a_webhook_that_cannot_be_decrypted_stops_no_other(path: Path, lean: Lean, clock: FakeClock) -> None:
+    """It is set aside under its own key, listed still, and offered again on demand; the others are delivered."""
+    await fill(encrypted(path, NEW), lean, clock)
+    await _alter(encrypted(path, NEW), Part.announcements, "webhook:event:created")
+    heard = recorder()
+    async with engine(encrypted(path, NEW), lean, clock, handlers=heard.handlers) as flows:
+        await flows.tick()
+        assert [event.key for event in heard.webhooks] == ["event:ready"]
+        [row] = [row for row in await flows.undelivered() if row.kind == "webhook"]
+        assert (row.key, row.set_aside, row.error) == ("webhook:event:created", True, "KeyMissing")
+        assert SECRET not in row.payload
+        await flows.redeliver(row.key, row.sink)
+        await flows.tick()
+        assert [row.set_aside for row in await flows.undelivered()] == [True]
+        assert len(heard.webhooks) == 1
+
+
+async def test_a_parked_webhook_that_cannot_be_decrypted_stops_no_other(
+    path: Path, lean: Lean, clock: FakeClock
+) -> None:
+    """It stays parked, is told of as one that cannot be read, and is an orphan in the end; the others find theirs."""
+    await fill(encrypted(path, NEW), lean, clock)
+    await _alter(encrypted(path, NEW), Part.parked, "event:ready")
+    async with engine(encrypted(path, NEW), lean, clock) as flows:
+        await deliver(flows, webhook("results.ready", {"id": "r-10"}, event_id="other"))
+        await travel(flows, clock, timedelta(hours=2))
+        assert len(await flows._store.parked(flows.scope, IdKind.results, "r-9")) == 1
+        await travel(flows, clock, timedelta(days=2))
+        for value in ("r-9", "r-10"):
+            assert not await flows._store.parked(flows.scope, IdKind.results, value)
+
+
+async def test_what_was_encrypted_with_an_older_key_meanwhile_is_not_passed_over(
+    path: Path, lean: Lean, clock: FakeClock
+) -> None:
+    """Encrypting anew is broken off, the old key leads again for a while, then the new one: it begins at the start."""
+    await fill(encrypted(path, OLD), lean, clock)
+
+    class Enough(Exception):
+        """It is broken off."""
+
+    def stop(done: Reencrypted) -> None:
+        if done.written == 2:  # behind the results
+            raise Enough
+
+    async with engine(encrypted(path, NEW, OLD), lean, clock) as flows:
+        with pytest.raises(Enough):
+            await flows.reencrypt(stop)
+    async with engine(encrypted(path, OLD, NEW), lean, clock, seed=2) as flows:
+        request = await flows.request("accounts", entity_id="m1")
+    async with engine(encrypted(path, NEW, OLD), lean, clock) as flows:
+        await flows.reencrypt()
+    assert await names(encrypted(path, NEW), lean, clock, [request.id]) == {SECRET}
+
+
+async def test_check_looks_behind_the_encryption(path: Path, lean: Lean, clock: FakeClock) -> None:
+    """What is to be known of a database is told of one that is encrypted as of any other."""
+    await fill(encrypted(path, NEW), lean, clock)
+    scope = Scope(app="app", environment="sandbox", region="uae")
+    bare = await condition(SQLiteStore(path), scope)
+    assert {"states", "resources"} <= {finding.what for finding in bare}
+    assert await condition(encrypted(path, NEW), scope) == bare

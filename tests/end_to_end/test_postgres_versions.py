@@ -9,11 +9,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 
 from leanflow import LeanFlow, State
 from leanflow._request import Scope
 from leanflow.errors import StoreUnavailable
 from leanflow.testing import FakeClock
+from leanflow_adapters.cli._app import app
 from leanflow_adapters.cli._condition import condition
 from leanflow_adapters.postgres import PostgresStore, _migrate
 from tests.support.engine import deliver, engine
@@ -101,6 +103,24 @@ async def test_check_tells_of_them(schema: str) -> None:
     assert not found["states"].ok
     assert "1 requests are paused" in found["states"].words
     assert "1 requests are pensions" in found["resources"].words
+
+
+async def test_copy_refuses_what_it_may_not_know_all_of(schema: str) -> None:
+    """A newer version may keep things in tables and columns that an older `leanflow copy` would leave behind."""
+    clock = FakeClock(datetime.now(UTC))
+    lean = Lean(clock)
+    async with engine(PostgresStore(URL, schema=schema, clock="engine"), lean, clock) as flows:
+        strange = [await _pending(flows, lean, f"e{number}") for number in range(2)]
+    await a_newer_version_comes(schema, *strange)
+    other = await fresh_schema()
+    try:
+        for source, target in ((schema, other), (other, schema)):
+            places = [f"{URL}?schema={name}" for name in (source, target)]
+            done = await asyncio.to_thread(CliRunner().invoke, app, ["copy", *places])
+            assert done.exit_code == 1, done.output
+            assert "newer leanflow" in done.output
+    finally:
+        await drop(other)
 
 
 async def test_a_migration_that_waits_says_for_whom(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +15,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from leanflow import DataRequest, LeanFlow, mermaid
+from leanflow._request import Scope
+from leanflow.errors import StoreUnavailable
 from leanflow.mockbank import Disturbance, Mockbank
 from leanflow_adapters.cli._app import COMMANDS, app
+from leanflow_adapters.cli._source import Source
+from leanflow_adapters.cli._upkeep import _check
 from leanflow_adapters.cli._when import when
+from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.mockbank import HandClock, MockbankTransport
 from leanflow_adapters.sqlite import SQLiteStore
 
@@ -271,6 +276,19 @@ def test_check_says_that_nobody_works(shop: Shop) -> None:
     result = run("check", "--store", shop.url, "--app", "shop")
     assert result.exit_code == 1
     assert "does a worker run?" in result.stdout
+
+
+async def test_check_says_that_the_store_went_away_meanwhile() -> None:
+    """What could not be looked at is not said to be in order."""
+
+    class Leaving(MemoryStore):
+        async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
+            raise StoreUnavailable("gone")
+
+    found = await _check(
+        Source(store=Leaving(), scope=Scope(app="a", environment="sandbox", region="uae")), call_lean=False
+    )
+    assert [finding.what for finding in found if not finding.ok] == ["work"]
 
 
 def test_check_tells_of_a_file_that_is_no_store(here: Path) -> None:

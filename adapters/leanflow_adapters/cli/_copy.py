@@ -93,7 +93,7 @@ async def _copy(source: Store, target: Store, *, force: bool) -> Mapping[str, in
     for store in (source, target):
         if not has_tables(store):
             raise CannotCopy(f"{store!r} has no tables that can be copied")
-    async with tables_of(source) as old, tables_of(target) as new:
+    async with tables_of(source, whole=True) as old, tables_of(target, whole=True) as new:
         with _progress() as told:
             return await copy(old, new, force=force, told=told)
 
@@ -103,9 +103,10 @@ def has_tables(store: Store) -> bool:
     return type(store).__name__ in _WITH_TABLES
 
 
-def tables_of(store: Store) -> AbstractAsyncContextManager[Tables]:
-    """Return the tables of a store that has them and is not open."""
-    tables: AbstractAsyncContextManager[Tables] = import_module(_WITH_TABLES[type(store).__name__]).tables(store)
+def tables_of(store: Store, *, whole: bool = False) -> AbstractAsyncContextManager[Tables]:
+    """Return the tables of a store that has them and is not open; `whole`: only if all that is there is known."""
+    module = import_module(_WITH_TABLES[type(store).__name__])
+    tables: AbstractAsyncContextManager[Tables] = module.tables(store, whole=whole)
     return tables
 
 

@@ -72,6 +72,8 @@ def _requests(counts: dict[State, int]) -> Finding:
 async def _work(flows: LeanFlow) -> list[Finding]:
     """Look for work that nobody does."""
     health = await flows.health()
+    if not health.store_reachable:
+        return [Finding(what="work", ok=False, words="the store does not answer, or not in time")]
     now = datetime.now(UTC)
     due = health.next_due_at
     if due is None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from leanflow._request import IdKind, Scope
-from leanflow.errors import InvalidRequest, KeyMissing
+from leanflow.errors import InvalidRequest, KeyMissing, MalformedBody
 from leanflow.events import Page
 from leanflow.ports import (
     KEYS,
+    REENCRYPTED,
     Announcement,
     Blocking,
     Body,
@@ -30,6 +33,8 @@ from leanflow.ports import (
 from leanflow_adapters.crypto._seals import Seals
 
 __all__ = ["EncryptedStore"]
+
+_log = logging.getLogger("leanflow.store")
 
 if TYPE_CHECKING:
     _Passing: Any  # to type checkers it has every method of the store that it is around
@@ -67,6 +72,11 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
         return f"EncryptedStore({self._inner!r})"
 
     @property
+    def inner(self) -> Store:
+        """The store that keeps what is encrypted here."""
+        return self._inner
+
+    @property
     def newest(self) -> str:
         """What stands for the newest key (the beginning of its digest)."""
         return self._seals.newest
@@ -92,6 +102,10 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
                 raise KeyMissing(name)
         if self.newest not in known:
             await self._inner.remember(scope, KEYS, " ".join([*known, self.newest]))
+        reached = await self._inner.remember(scope, REENCRYPTED)
+        if reached and json.loads(reached)[0] != self.newest:
+            # This key encrypts again: what lies before the place that another's run had reached counts anew.
+            await self._inner.remember(scope, REENCRYPTED, "")
         self._checked.add(scope)
 
     async def retire(self, scope: Scope) -> None:
@@ -162,13 +176,26 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
     async def claim_outbox(
         self, scope: Scope, *, sinks: Sequence[str], owner: str, now: datetime, lease: float, limit: int
     ) -> Sequence[OutboxRow]:
-        """Claim undelivered rows of these sinks, oldest first, one per request and sink."""
-        claim = self._inner.claim_outbox
-        return self._rows(await claim(scope, sinks=sinks, owner=owner, now=now, lease=lease, limit=limit))
+        """Claim undelivered rows of these sinks, oldest first, one per request and sink.
+
+        What cannot be decrypted is set aside: it holds up no other row, and comes back when it is delivered again.
+        """
+        claim, rows = self._inner.claim_outbox, []
+        for row in await claim(scope, sinks=sinks, owner=owner, now=now, lease=lease, limit=limit):
+            try:
+                rows.append(self._row(row))
+            except (KeyMissing, MalformedBody) as error:
+                _log.error("%s: set aside: %s", row.sink, error, extra={"key": row.key})
+                what = type(error).__name__
+                await self._inner.undelivered(scope, row.key, row.sink, due_at=now, error=what, set_aside=True)
+        return rows
 
     async def outbox(self, scope: Scope, *, set_aside: bool | None = None, limit: int = 100) -> Sequence[OutboxRow]:
-        """Return undelivered rows, oldest first."""
-        return self._rows(await self._inner.outbox(scope, set_aside=set_aside, limit=limit))
+        """Return undelivered rows, oldest first; the payload of one that cannot be decrypted is as it lies there."""
+        return [
+            attrs.evolve(row, payload=self._opened(row.payload.encode()).decode()) if row.kind == "webhook" else row
+            for row in await self._inner.outbox(scope, set_aside=set_aside, limit=limit)
+        ]
 
     async def bodies(
         self, scope: Scope, part: Part, *, after: tuple[str, str] | None = None, limit: int
@@ -178,13 +205,18 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
         return [attrs.evolve(body, content=self._seals.open(body.stored)) for body in found]
 
     def _events(self, found: Sequence[ParkedEvent]) -> Sequence[ParkedEvent]:
-        return [attrs.evolve(event, raw=self._seals.open(event.raw)) for event in found]
+        return [attrs.evolve(event, raw=self._opened(event.raw)) for event in found]
 
-    def _rows(self, found: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
-        return [
-            attrs.evolve(row, payload=self._seals.open(row.payload.encode()).decode()) if row.kind == "webhook" else row
-            for row in found
-        ]
+    def _opened(self, stored: bytes) -> bytes:
+        """Return what was sealed; what cannot be opened as it is: the engine tells of it, and goes on with others."""
+        with suppress(KeyMissing, MalformedBody):
+            return self._seals.open(stored)
+        return stored
+
+    def _row(self, row: OutboxRow) -> OutboxRow:
+        if row.kind != "webhook":
+            return row
+        return attrs.evolve(row, payload=self._seals.open(row.payload.encode()).decode())
 
     # stores out of this one
 

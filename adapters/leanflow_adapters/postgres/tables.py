@@ -77,13 +77,17 @@ _OUTBOX = """INSERT INTO "leanflow".outbox
 
 
 @asynccontextmanager
-async def tables(store: PostgresStore) -> AsyncIterator[Tables]:
-    """Give the tables of a store that is not open; they are made or updated first if the store does that."""
+async def tables(store: PostgresStore, *, whole: bool = False) -> AsyncIterator[Tables]:
+    """Give the tables of a store that is not open; they are made or updated first if the store does that.
+
+    Raises:
+        MigrationNeeded: they are older; or newer, and wanted `whole`: they may hold what is not known here.
+    """
     with translated():
         connection = await store._connect()  # noqa: SLF001 - the same package
         try:
             found = await found_version(connection, store.schema)
-            if found < VERSION and not store._migrates:  # noqa: SLF001
+            if (found < VERSION and not store._migrates) or (found > VERSION and whole):  # noqa: SLF001
                 raise MigrationNeeded(repr(store), found, VERSION)
             await migrate(connection, store.schema)
             yield _Tables(connection, store.schema)

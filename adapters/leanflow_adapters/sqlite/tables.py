@@ -64,8 +64,13 @@ _NEXT_MARK = "UPDATE leanflow_notes SET value = ?3 WHERE scope = ?1 AND name = ?
 
 
 @asynccontextmanager
-async def tables(store: SQLiteStore) -> AsyncIterator[Tables]:
-    """Give the tables of a store that is not open; they are made or migrated first."""
+async def tables(store: SQLiteStore, *, whole: bool = False) -> AsyncIterator[Tables]:
+    """Give the tables of a store that is not open; they are made or migrated first.
+
+    Raises:
+        MigrationNeeded: they are newer, and may hold what is not known here, whether they are wanted `whole` or not.
+    """
+    del whole
     await store.open()
     await store.aclose()
     found = _Tables(await _connected(store.path), store.path)
