@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from leanflow import Answer, Call, Change, Handlers, LeanFlow, Policy, State
+from leanflow import Change, Handlers, LeanFlow, Policy, State
 from leanflow._request import DataRequest
 from leanflow.errors import MigrationNeeded, StoreUnavailable
 from leanflow.ports import Announcement, Created, Outcome, Query
@@ -29,6 +29,7 @@ from leanflow.testing.conformance._samples import (
 )
 from leanflow_adapters.postgres import PostgresStore
 from leanflow_adapters.postgres._hints import channel_of
+from tests.support.lean import Refusing
 from tests.support.postgres import URL, do, drop, empty, fresh_schema
 
 LEASE = 60.0
@@ -209,17 +210,23 @@ async def test_a_sink_that_is_forgotten_gets_no_row_from_steps_under_way(store: 
     assert not await store.outbox(SCOPE)
 
 
-async def test_what_is_set_aside_and_brought_back_keeps_its_place(store: PostgresStore) -> None:
-    """A row that comes back goes before those that came after it, and behind those before it."""
-    await store.register(SCOPE, [ALL])
+async def _untold(store: PostgresStore, count: int) -> list[str]:
+    """Make a request with so many changes that nobody has heard of yet; return their keys, in order."""
     request, keys = await stored(store), []
-    for number in range(4):
+    for number in range(count):
         change = a_change(request)
         step = a_step(request, f"event-{number}", announcements=(change,), inbox={"at": START})
         await store.commit(step)
         keys.append(change.key)
         assert step.after is not None
         request = step.after
+    return keys
+
+
+async def test_what_is_set_aside_and_brought_back_keeps_its_place(store: PostgresStore) -> None:
+    """A row that comes back goes before those that came after it, and behind those before it."""
+    await store.register(SCOPE, [ALL])
+    keys = await _untold(store, 4)
 
     async def offered() -> list[str]:
         rows = await store.claim_outbox(SCOPE, sinks=["all"], owner="r", now=at(9), lease=-1.0, limit=9)
@@ -241,14 +248,7 @@ async def test_what_is_set_aside_and_brought_back_keeps_its_place(store: Postgre
 async def test_a_row_confirmed_out_of_its_turn_lets_nobody_overtake(store: PostgresStore) -> None:
     """Who stood behind it stands behind the one before it."""
     await store.register(SCOPE, [ALL])
-    request, keys = await stored(store), []
-    for number in range(3):
-        change = a_change(request)
-        step = a_step(request, f"event-{number}", announcements=(change,), inbox={"at": START})
-        await store.commit(step)
-        keys.append(change.key)
-        assert step.after is not None
-        request = step.after
+    keys = await _untold(store, 3)
     assert await store.confirm(SCOPE, keys[1], "all")
     rows = await store.claim_outbox(SCOPE, sinks=["all"], owner="r", now=at(9), lease=LEASE, limit=9)
     assert [row.key for row in rows] == [keys[0]]
@@ -342,21 +342,6 @@ async def test_another_process_hears_at_once(schema: str) -> None:
             waiting = asyncio.create_task(worker.wait(request.id))
             assert await heard.get() == request.id
             assert (await waiting).state is State.failed
-
-
-class Refusing:
-    """A transport to a Lean that knows nobody."""
-
-    async def send(self, call: Call) -> Answer:
-        """Refuse."""
-        return Answer(status=404, body=b'{"status":"UNKNOWN_ENTITY"}')
-
-    async def token(self, customer_id: str) -> str | None:
-        """None are needed."""
-        return None
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
 
 
 async def test_without_prepared_statements_and_hints_it_works_as_well(schema: str) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from leanflow import Answer, Call, Change, Handlers, LeanFlow, Policy, State
+from leanflow import Change, Handlers, LeanFlow, Policy, State
 from leanflow._request import IdKind
 from leanflow.errors import InvalidRequest, SetupError, StoreUnavailable
 from leanflow.events import Page
@@ -37,6 +37,7 @@ from leanflow.testing.conformance._samples import (
 )
 from leanflow_adapters.redis import EvictingServer, RedisStore, _hints
 from leanflow_adapters.redis._rows import base_of
+from tests.support.lean import Refusing
 from tests.support.redis import URL, Server, do, empty, fresh_prefix, server
 from tests.support.swallowing import Swallowing
 
@@ -510,18 +511,3 @@ async def test_without_hints_nothing_is_published(prefix: str) -> None:
         entry = a_step(await stored(store), "event-1")
         assert (await store.commit(entry)).outcome is Outcome.committed
         assert (await store.commit(Step(scope=SCOPE, inbox=entry.inbox))).outcome is Outcome.duplicate
-
-
-class Refusing:
-    """A transport to a Lean that knows nobody."""
-
-    async def send(self, call: Call) -> Answer:
-        """Refuse."""
-        return Answer(status=404, body=b'{"status":"UNKNOWN_ENTITY"}')
-
-    async def token(self, customer_id: str) -> str | None:
-        """None are needed."""
-        return None
-
-    async def aclose(self) -> None:
-        """Nothing is open."""

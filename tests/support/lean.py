@@ -19,7 +19,7 @@ from leanflow import Answer, Call, sign
 from leanflow.errors import CallFailed
 from leanflow.ports import Clock
 
-__all__ = ["SECRET", "Lean", "Reaction", "Result", "Sent", "answer", "signed", "webhook"]
+__all__ = ["SECRET", "Lean", "Reaction", "Refusing", "Result", "Sent", "answer", "signed", "webhook"]
 
 SECRET = "the webhook secret"
 
@@ -289,3 +289,18 @@ class Lean:
 
 def _text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Refusing:
+    """A transport to a Lean that knows nobody."""
+
+    async def send(self, call: Call) -> Answer:
+        """Refuse."""
+        return Answer(status=404, body=b'{"status":"UNKNOWN_ENTITY"}')
+
+    async def token(self, customer_id: str) -> str | None:
+        """None are needed."""
+        return None
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
