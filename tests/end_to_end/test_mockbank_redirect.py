@@ -22,13 +22,20 @@ async def asked(flows: LeanFlow, mockbank: Mockbank) -> str:
     return request.id
 
 
-async def test_a_refusal_at_the_bank_moves_nothing(flows: LeanFlow, mockbank: Mockbank, travel: Travel) -> None:
+# Wrappers for React Native and Flutter say this as soon as the browser has opened, whatever happens in it.
+SYNTHESISED = {"status": "SUCCESS", "message": "Link closed after redirect"}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_refusal_at_the_bank_moves_nothing(
+    flows: LeanFlow, mockbank: Mockbank, travel: Travel, wrapped: bool
+) -> None:
     """After REDIRECT it stays the user's turn; the results are looked at after two minutes; then the prompt is back."""
     request_id = await asked(flows, mockbank)
     prompt = await flows.prompt(request_id)
     said = mockbank.authorise(prompt.reconnect_id, approve=False).payload()
     assert said["status"] == "REDIRECT"
-    after = await flows.callback(request_id, said, prompt=prompt.number)
+    after = await flows.callback(request_id, SYNTHESISED if wrapped else said, prompt=prompt.number)
     assert after.state is State.awaiting_user
     await travel(minutes=1)
     assert mockbank.log.count("results") == 0
