@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from leanflow.errors import InvalidRequest
-from leanflow.ports import Store
-from leanflow.testing.conformance import BlockingJoining, Joining
-from leanflow.testing.conformance._samples import SCOPE, a_creation, a_request
+from leanflow.testing.conformance import BlockingJoining
 from leanflow_adapters.postgres import PostgresStore
 from tests.conformance.test_postgres_store import TestPostgresStore as _OnAsyncpg, schema
-from tests.support.django import Application
+from tests.support.joining import OnAsyncConnections, OnAsyncSessions, OnConnections, OnDjango, OnSessions
 from tests.support.postgres import URL
 
 __all__ = ["schema"]
@@ -29,71 +24,44 @@ Connect = Callable[[], Awaitable[Any]]
 
 
 class _Store:
-    """The store of them all."""
+    """The store of them all, and where it is."""
 
     durable = True
     joins = True
     store = _OnAsyncpg.store
     reopen = _OnAsyncpg.reopen
 
+    @pytest.fixture
+    def awaited_url(self) -> str:
+        """Give the URL for asyncpg."""
+        return URL.replace("postgresql:", "postgresql+asyncpg:", 1)
 
-class TestAsyncConnections(_Store, Joining):
+    @pytest.fixture
+    def blocking_url(self) -> str:
+        """Give the URL for psycopg."""
+        return URL.replace("postgresql:", "postgresql+psycopg:", 1)
+
+    @pytest.fixture
+    def database(self) -> dict[str, Any]:
+        """Give Django's settings."""
+        place = urlsplit(URL)
+        return {
+            "ENGINE": "django.db.backends.postgresql", "NAME": place.path[1:], "USER": place.username,
+            "PASSWORD": place.password or "", "HOST": place.hostname, "PORT": place.port,
+        }  # fmt: skip
+
+    @pytest.fixture
+    def table(self, schema: str) -> str:
+        """Give the name of a table of the application's."""
+        return f'"{schema}".application'
+
+
+class TestAsyncConnections(_Store, OnAsyncConnections):
     """SQLAlchemy's AsyncConnection over asyncpg."""
 
-    @pytest.fixture
-    async def engine(self) -> AsyncIterator[AsyncEngine]:
-        """Give an application's engine."""
-        engine = create_async_engine(URL.replace("postgresql:", "postgresql+asyncpg:", 1))
-        yield engine
-        await engine.dispose()
 
-    @pytest.fixture
-    async def connect(self, engine: AsyncEngine) -> AsyncIterator[Connect]:
-        """Give connections."""
-        opened: list[AsyncConnection] = []
-
-        async def connect() -> AsyncConnection:
-            opened.append(await engine.connect())
-            return opened[-1]
-
-        yield connect
-        for each in opened:
-            await each.close()
-
-
-class TestAsyncSessions(TestAsyncConnections):
+class TestAsyncSessions(_Store, OnAsyncSessions):
     """SQLAlchemy's AsyncSession over asyncpg."""
-
-    @pytest.fixture
-    async def connect(self, engine: AsyncEngine) -> AsyncIterator[Connect]:
-        """Give sessions."""
-        opened: list[AsyncSession] = []
-
-        async def connect() -> AsyncSession:
-            opened.append(AsyncSession(engine))
-            return opened[-1]
-
-        yield connect
-        for each in opened:
-            await each.close()
-
-    async def test_the_applications_own_rows_share_its_fate(
-        self, store: PostgresStore, engine: AsyncEngine, schema: str
-    ) -> None:
-        """What leanflow does first in a session, before SQLAlchemy has sent BEGIN, is rolled back with the rest."""
-        table = f'"{schema}".application'
-        async with engine.begin() as connection:
-            await connection.execute(text(f"CREATE TABLE IF NOT EXISTS {table} (id text PRIMARY KEY)"))
-        for ending in ("rollback", "commit"):
-            async with AsyncSession(engine) as session:
-                async with store.using(session) as joined:
-                    created = await joined.create(a_creation(a_request(7)))
-                await session.execute(text(f"INSERT INTO {table} VALUES (:id)"), {"id": ending})
-                await getattr(session, ending)()
-            async with engine.connect() as connection:
-                rows = (await connection.execute(text(f"SELECT id FROM {table}"))).scalars().all()
-            there = await store.load(SCOPE, created.request.id)
-            assert (there is not None, list(rows)) == ((ending == "commit"), ["commit"] if ending == "commit" else [])
 
     async def test_another_dialect_is_refused(self, store: PostgresStore) -> None:
         """A session on SQLite cannot be joined, and the error says why."""
@@ -131,70 +99,13 @@ class TestPsycopg(_Store, BlockingJoining):
             each.close()
 
 
-class TestConnections(_Store, BlockingJoining):
+class TestConnections(_Store, OnConnections):
     """SQLAlchemy's Connection over psycopg."""
 
-    @pytest.fixture
-    def engine(self) -> Iterator[Engine]:
-        """Give an application's engine."""
-        engine = create_engine(URL.replace("postgresql:", "postgresql+psycopg:", 1))
-        yield engine
-        engine.dispose()
 
-    @pytest.fixture
-    def connect(self, engine: Engine, store: PostgresStore) -> Iterator[Connect]:
-        """Give connections."""
-        opened: list[Connection] = []
-
-        async def connect() -> Connection:
-            opened.append(engine.connect())
-            return opened[-1]
-
-        yield connect
-        for each in opened:
-            each.close()
-
-
-class TestSessions(TestConnections):
+class TestSessions(_Store, OnSessions):
     """SQLAlchemy's Session over psycopg, by way of what Flask keeps it in."""
 
-    @pytest.fixture
-    def connect(self, engine: Engine, store: PostgresStore) -> Iterator[Connect]:
-        """Give sessions."""
-        opened: list[scoped_session[Session]] = []
 
-        async def connect() -> scoped_session[Session]:
-            opened.append(scoped_session(sessionmaker(engine)))
-            return opened[-1]
-
-        yield connect
-        for each in opened:
-            each.remove()
-
-
-class TestDjango(_Store, BlockingJoining):
-    """Django's connection on psycopg, with naive times and its log of queries on."""
-
-    def joined(self, store: Store, connection: Any) -> AbstractAsyncContextManager[Any]:
-        """Join Django's own connection."""
-        return super().joined(store, getattr(connection, "own", connection))
-
-    @pytest.fixture
-    def connect(self, store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
-        """Give connections in an atomic block."""
-        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # the suite runs in a loop, the application does not
-        opened: list[Application] = []
-        place = urlsplit(URL)
-        database = {
-            "ENGINE": "django.db.backends.postgresql", "NAME": place.path[1:], "USER": place.username,
-            "PASSWORD": place.password or "", "HOST": place.hostname, "PORT": place.port,
-        }  # fmt: skip
-
-        async def connect() -> Application:
-            opened.append(Application(f"postgres-{len(opened)}", **database))
-            opened[-1].begin()
-            return opened[-1]
-
-        yield connect
-        for each in opened:
-            each.close()
+class TestDjango(_Store, OnDjango):
+    """Django's connection on psycopg; its times are naive."""
