@@ -138,7 +138,7 @@ class Scenario:
     def _try(self) -> None:
         """Play everything on a throwaway bank."""
         where = _Where(self.name)
-        bank = Mockbank(now=_ANY_TIME, settings=where.at("settings", Settings.of, self.settings))
+        bank: Mockbank = where.at("settings", lambda: Mockbank(now=_ANY_TIME, settings=Settings.of(self.settings)))
         self.begin(bank, _ANY_TIME)
         bank.pass_time(_ANY_TIME + max((one.after for one in self.timed), default=timedelta()))
 

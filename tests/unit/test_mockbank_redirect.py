@@ -231,6 +231,10 @@ def test_each_bank_is_switched_by_itself(lean: BankClient) -> None:
             lambda: Scenario.parse("settings = { redirect_banks = 'LEANMB1' }"),
             "redirect_banks: is 'LEANMB1'; must be a",
         ),
+        (
+            lambda: Scenario.parse("settings = { redirect_banks = ['NOPE'] }", "x.toml"),
+            "x.toml: settings.redirect_banks: ",
+        ),
         (lambda: Mockbank().redirect_bank("NOPE"), "bank: 'NOPE' is none of LEANMB1"),
         (lambda: Mockbank().visit_bank(SITE + "nobody"), "is no page of a bank that is known"),
     ],
