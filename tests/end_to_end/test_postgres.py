@@ -92,6 +92,35 @@ async def test_a_request_that_an_application_holds_holds_up_only_its_own_steps(
     assert (await store.commit(step)).outcome is Outcome.committed
 
 
+async def test_a_joined_step_that_is_cancelled_twice_takes_no_other_with_it(store: PostgresStore, schema: str) -> None:
+    """Who is cancelled again while its step is undone waits for that: the connection is free when it is told."""
+    held, free = await stored(store, 1), await stored(store, 2)
+    holding, connection = await asyncpg.connect(URL), await asyncpg.connect(URL)
+    try:
+        await holding.execute("BEGIN")
+        await holding.execute(f'SELECT FROM "{schema}".requests WHERE id = $1 FOR UPDATE', held.id)
+        async with connection.transaction(), store.using(connection) as tx:
+            doomed = asyncio.create_task(tx.commit(a_step(held, "event-1")))
+            async with asyncio.timeout(20):
+                while not await do(
+                    "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'",
+                    connection.get_server_pid(),
+                ):
+                    pass
+            other = asyncio.create_task(tx.commit(a_step(free, "event-2")))
+            for _ in range(3):
+                doomed.cancel()
+                await asyncio.sleep(0)
+            await asyncio.gather(doomed, return_exceptions=True)
+            assert doomed.cancelled()
+            assert (await other).outcome is Outcome.committed
+        assert await store.seen(SCOPE, "event-2")
+        assert not await store.seen(SCOPE, "event-1")
+    finally:
+        await holding.close()
+        await connection.close()
+
+
 async def test_a_request_that_an_application_is_making_holds_up_only_its_like(store: PostgresStore) -> None:
     """Others of the same batch are made; the same one, and the same key, wait until the application has ended."""
     await store.register(SCOPE, [])  # as every engine does on opening

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -87,7 +87,7 @@ class _Joined(Methods):
                 yield self._statement
             except BaseException:
                 undoing = self._undo()
-                await (undoing if self._theirs.blocks else asyncio.shield(undoing))
+                await (undoing if self._theirs.blocks else _whole(undoing))
                 raise
             await self._theirs.fetch("RELEASE SAVEPOINT leanflow_step")
 
@@ -106,6 +106,19 @@ class _Joined(Methods):
 
     async def _deliver(self, scope: int, keys: Sequence[str], sinks: Sequence[str]) -> int:
         return len(await self._ask(_sql.DELIVER, True, scope, keys, sinks))  # noqa: FBT003
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Do it to its end, however often the caller is cancelled: until then nobody else may use the connection."""
+    task, cancelled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 def joined(store: Any, connection: Any, pool: asyncpg.Pool) -> AbstractAsyncContextManager[Store]:
