@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, ClassVar
 
 import litestar
@@ -16,7 +17,7 @@ from starlette.requests import Request
 
 from leanflow import LeanFlow
 from leanflow_adapters.web import aiohttp, asgi, litestar as in_litestar, quart as in_quart, starlette as in_starlette
-from tests.support.front_end import FrontEndSuite
+from tests.support.front_end import FrontEndSuite, is_theirs
 from tests.support.servers import aiohttp_serving, hypercorn_serving, uvicorn_serving
 
 Serve = Callable[..., AbstractAsyncContextManager[str]]
@@ -37,6 +38,41 @@ class TestAiohttp(FrontEndSuite):
                 yield f"{base}/requests"
 
         return serving
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            (b"content-length: 100", b"{", b"408"),
+            (b"content-length: 4\r\ncontent-encoding: gzip", b"none", b"400"),
+            (b"content-length: 70000", b"x" * 70_000, b"413"),
+        ],
+    )
+    async def test_a_body_that_does_not_come_is_not_waited_for(
+        self,
+        serve: Serve,
+        flows: LeanFlow,
+        request_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+        sent: tuple[bytes, bytes, bytes],
+    ) -> None:
+        """By itself aiohttp would wait for ever; nor is one read that cannot be unpacked, or is too long."""
+        headers, body, status = sent
+        monkeypatch.setattr(aiohttp, "BODY_SECONDS", 0.1)
+        async with serve(flows, authorise=is_theirs) as url, asyncio.timeout(10):
+            host, _, path = url.removeprefix("http://").partition("/")
+            name, _, port = host.partition(":")
+            reader, writer = await asyncio.open_connection(name, int(port))
+            head = b"POST /%s/%s/callback HTTP/1.1\r\nhost: x\r\nx-user: user-17\r\n" % (
+                path.encode(),
+                request_id.encode(),
+            )
+            try:
+                writer.write(head + headers + b"\r\n\r\n" + body)
+                assert (await reader.readline()).split()[1] == status
+            finally:
+                writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
 
 
 @pytest.mark.parametrize("framework", [Starlette, FastAPI])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -225,6 +225,47 @@ class FrontEndSuite:
                     async with http.get(f"{url}/{request_id}/events", headers=ME) as stream:
                         if stream.status == 200:
                             break
+
+    async def test_streams_that_come_at_once_are_bounded_as_well(
+        self, serve: Serve, flows: LeanFlow, request_id: str, http: aiohttp.ClientSession
+    ) -> None:
+        """Those that were let in before the first of them counted end at once, and are to come later."""
+        streams = Streams(at_once=1, heartbeat=self.notices_within)
+        async with serve(flows, authorise=is_theirs, streams=streams) as url, AsyncExitStack() as stack:
+
+            async def told() -> bytes:
+                stream = await stack.enter_async_context(http.get(f"{url}/{request_id}/events", headers=ME))
+                if stream.status == 503:
+                    return b""
+                return await stream.content.readuntil(b"\n\n") + await stream.content.readline()
+
+            firsts = await asyncio.wait_for(asyncio.gather(*(told() for _ in range(4))), 10)
+        assert sum(b"id: " in first for first in firsts) == 1
+
+    async def test_a_stream_of_what_is_erased_ends(
+        self, serve: Serve, flows: LeanFlow, request_id: str, http: aiohttp.ClientSession
+    ) -> None:
+        """Whoever comes again is told that there is none."""
+        streams = Streams(heartbeat=0.02)
+        async with serve(flows, authorise=is_theirs, streams=streams) as url:
+            async with http.get(f"{url}/{request_id}/events", headers=ME) as stream:
+                await _event(stream)
+                await flows.erase(entity_id="e")
+                await asyncio.wait_for(stream.content.read(), 10)
+            async with http.get(f"{url}/{request_id}/events", headers=ME) as answer:
+                assert answer.status == 404
+
+    async def test_a_version_of_thousands_of_digits_is_none(
+        self, serve: Serve, flows: LeanFlow, request_id: str, http: aiohttp.ClientSession
+    ) -> None:
+        """What a browser says that it has seen is read with care."""
+        headers = {**ME, "last-event-id": "9" * 5000}
+        async with (
+            serve(flows, authorise=is_theirs, streams=Streams(heartbeat=self.notices_within)) as url,
+            http.get(f"{url}/{request_id}/events", headers=headers) as stream,
+        ):
+            assert stream.status == 200
+            assert (await _event(stream))["version"] == 1
 
     async def test_no_bank_data_and_none_of_leans_ids_are_told(
         self, serve: Serve, flows: LeanFlow, request_id: str, http: aiohttp.ClientSession

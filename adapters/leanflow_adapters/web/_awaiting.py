@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from leanflow._call import Reply
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest
-from leanflow.errors import StoreUnavailable
+from leanflow.errors import NotStarted, RequestNotFound, StoreUnavailable
 
 from ._front_end import (
     BEAT,
+    LATER,
     RETRY,
     STREAMS,
     Authorise,
@@ -106,6 +107,9 @@ class FrontEnd:
         """Yield the request's progress, each version after `seen` once, the last of those that came together."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._streams.seconds
+        if self.open_streams >= self._streams.at_once:  # whoever was let in counts only from here on
+            yield LATER
+            return
         self.open_streams += 1
         try:
             yield RETRY
@@ -121,6 +125,8 @@ class FrontEnd:
                     yield BEAT
                 else:
                     request = later
+        except (RequestNotFound, NotStarted):
+            return  # erased or purged meanwhile; or the engine closes
         finally:
             self.open_streams -= 1
 

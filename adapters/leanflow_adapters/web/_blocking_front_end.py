@@ -12,9 +12,11 @@ from typing import Any, Protocol
 from leanflow._call import Reply
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest
+from leanflow.errors import NotStarted, RequestNotFound
 from leanflow_adapters.web._awaiting import newer
 from leanflow_adapters.web._front_end import (
     BEAT,
+    LATER,
     RETRY,
     Authorise,
     Streams,
@@ -108,7 +110,9 @@ class BlockingFrontEnd:
     def _events(self, request: DataRequest, seen: int) -> Iterator[bytes]:
         """Yield the request's progress, each version after `seen` once, the last of those that came together."""
         end = time.monotonic() + self._streams.seconds
-        self._count(1)
+        if not self._begin():
+            yield LATER
+            return
         try:
             yield RETRY
             while True:
@@ -123,12 +127,18 @@ class BlockingFrontEnd:
                     yield BEAT  # who has left is noticed when this cannot be sent
                 else:
                     request = later
+        except (RequestNotFound, NotStarted):
+            return  # erased or purged meanwhile; or the engine closes
         finally:
-            self._count(-1)
+            with self._lock:
+                self._open -= 1
 
-    def _count(self, change: int) -> None:
+    def _begin(self) -> bool:
+        """Count one more, unless there are too many: whoever was let in counts only from here on."""
         with self._lock:
-            self._open += change
+            is_room = self._open < self._streams.at_once
+            self._open += is_room
+        return is_room
 
 
 async def _awaited(verdict: Awaitable[bool]) -> bool:

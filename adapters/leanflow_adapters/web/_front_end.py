@@ -16,6 +16,7 @@ POST    ``{id}/callback``   takes ``{"number": 1, "payload": {…}}``: what the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -32,6 +33,7 @@ from ._reading import BodyRefused
 
 __all__ = [
     "BEAT",
+    "LATER",
     "MAX_CALLBACK",
     "RETRY",
     "ROUTES",
@@ -59,6 +61,7 @@ Body = TypeVar("Body", bytes, Awaitable[bytes])
 MAX_CALLBACK = 65_536  # bytes: what the SDK says has a few hundred, a bank's answer in it included
 RETRY = b"retry: 1000\n\n"  # milliseconds after which a browser whose stream has ended comes again
 BEAT = b":\n\n"
+LATER = b"retry: 5000\n\n"  # to whom was let in with too many others at once
 STREAM_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "content-type": "text/event-stream; charset=utf-8",
@@ -77,6 +80,7 @@ _NO_HOOK = (
     "True if whoever is logged in may use it"
 )
 _LATER = {"retry-after": "5"}
+_VERSION = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
 class Problem(Exception):
@@ -223,7 +227,7 @@ def parse_callback(raw: bytes) -> tuple[int, Mapping[str, Any]]:
 
 def seen_by(last_event_id: str | None) -> int:
     """Return the version that a browser has seen, by the header ``Last-Event-ID``; -1 if it has seen none."""
-    return int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdecimal() else -1
+    return int(last_event_id) if last_event_id and _VERSION.fullmatch(last_event_id) else -1
 
 
 # what is answered

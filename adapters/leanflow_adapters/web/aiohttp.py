@@ -112,13 +112,17 @@ def front_end_app(
         streams: how many there may be, and for how long.
     """
     front_end = FrontEnd(flows, authorise, streams)
+    reader = Reader(MAX_CALLBACK, BODY_SECONDS)
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        async def piece() -> bytes | None:
+            return await request.content.readany() or None
+
         async def read() -> bytes:
             try:
-                return await request.clone(client_max_size=MAX_CALLBACK).read()
-            except web.HTTPRequestEntityTooLarge:
-                raise BodyRefused(413) from None
+                return await reader.read(piece, request.content_length)
+            except (web.RequestPayloadError, OSError):  # cut off, or not decompressible
+                raise BodyRefused(400) from None
 
         visit = Visit(
             http=request,
