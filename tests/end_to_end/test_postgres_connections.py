@@ -14,6 +14,7 @@ import pytest
 from leanflow.errors import InvalidRequest, StoreUnavailable
 from leanflow.ports import Outcome
 from leanflow.testing.conformance._samples import SCOPE, a_creation, a_request, a_step, at, stored
+from leanflow_adapters import _hearing
 from leanflow_adapters.postgres import PostgresStore, _connection, _hints
 from leanflow_adapters.postgres._migrate import VERSION, found_version
 from tests.support.postgres import URL, do, drop, empty, fresh_schema
@@ -224,8 +225,8 @@ async def test_hints_come_again_after_a_connection_died_without_a_word(
 ) -> None:
     """A firewall that forgot the connection that listens sends no word of it: looking finds out."""
     await empty(schema)
-    for name, seconds in (("_LOOK", 0.05), ("_AGAIN", 0.05), ("_REPLY", 0.2)):
-        monkeypatch.setattr(_hints, name, seconds)
+    for module, name, seconds in ((_hints, "_LOOK", 0.05), (_hearing, "_AGAIN", 0.05), (_hints, "_REPLY", 0.2)):
+        monkeypatch.setattr(module, name, seconds)
     way = _way()
     heard = asyncio.Event()
     async with way.listening() as port, opened(schema) as other, opened(schema, _through(port)) as store:

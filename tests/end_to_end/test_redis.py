@@ -35,6 +35,7 @@ from leanflow.testing.conformance._samples import (
     park,
     stored,
 )
+from leanflow_adapters import _hearing
 from leanflow_adapters.redis import EvictingServer, RedisStore, _hints
 from leanflow_adapters.redis._rows import base_of
 from tests.support.lean import Refusing
@@ -467,8 +468,8 @@ async def test_hints_come_again_after_a_connection_died_without_a_word(
     prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A firewall that forgot the connection that listens sends no word of it: looking finds out."""
-    for name in ("_LOOK", "_AGAIN"):
-        monkeypatch.setattr(_hints, name, 0.05)
+    for module, name in ((_hints, "_LOOK"), (_hearing, "_AGAIN")):
+        monkeypatch.setattr(module, name, 0.05)
     there, heard = urlsplit(URL), asyncio.Event()
     way = Swallowing(there.hostname or "127.0.0.1", there.port or 6379)
     async with way.listening() as port, opened(URL, prefix) as other:

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 
 from leanflow.errors import StoreUnavailable
+from leanflow_adapters import _hearing
+from leanflow_adapters._hearing import Heard
 
 __all__ = ["Hearing", "Hints", "channel_of"]
 
-_log = logging.getLogger("leanflow.store")
-
 _GATHER = 0.01  # seconds: at most 100 notifications a second and process
 _IDS = 150  # request ids in one message: Postgres takes 8000 bytes
-_AGAIN = 5.0  # seconds until a lost connection is made again; polling goes on meanwhile
 _LOOK = 30.0  # seconds between looks whether the connection is alive
 _REPLY = 10.0  # seconds that a reply may take on it
-
-Heard = Callable[[Sequence[str]], None]
 
 
 def channel_of(schema: str) -> str:
@@ -75,8 +71,10 @@ class Hints:
             self._sending = None
 
 
-class Hearing:
-    """Listens to what other processes tell, on a connection of its own, made again when it is lost."""
+class Hearing(_hearing.Hearing):
+    """Listens to what is told on a channel, of one scope."""
+
+    faults = (StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
     def __init__(
         self, connect: Callable[[], Awaitable[asyncpg.Connection]], channel: str, own: str, scope: int, heard: Heard
@@ -84,38 +82,23 @@ class Hearing:
         """Make it; `own` is the name under which this process tells, which it does not hear."""
         self._connect = connect
         self._channel = channel
-        self._own = own
         self._scope = str(scope)
-        self._heard = heard
-        self._task = asyncio.get_running_loop().create_task(self._listen(), name="leanflow hints")
-
-    async def aclose(self) -> None:
-        """Stop listening."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                await self._listen_once()
-            except (StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                _log.info("no hints from other processes for now: %s", type(error).__name__)
-            await asyncio.sleep(_AGAIN)
+        super().__init__(own, heard)
 
     async def _listen_once(self) -> None:
         connection = await self._connect()
         try:
             async with asyncio.timeout(_REPLY):
-                await connection.add_listener(self._channel, self._take)
-            self._heard(())  # what was told while nobody listened
+                await connection.add_listener(self._channel, self._told)
+            self._heard(())
             while not connection.is_closed():
                 await asyncio.sleep(_LOOK)
                 await connection.execute("SELECT 1", timeout=_REPLY)
         finally:
             await connection.close(timeout=1.0)
 
-    def _take(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
-        own, _, rest = payload.partition(" ")
+    def _told(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        teller, _, rest = payload.partition(" ")
         scope, _, ids = rest.partition(" ")
-        if own != self._own and scope == self._scope:
-            self._heard(ids.split(",") if ids else ())
+        if scope == self._scope:
+            self._take(teller, ids)
