@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import logging
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from importlib import import_module
@@ -23,7 +24,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import attrs
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from leanflow._call import Answer, Call
+from leanflow._call import Answer, Call, Reply
 from leanflow._flows import LeanFlow as Engine
 from leanflow._handlers import Handlers
 from leanflow._policy import Policy
@@ -38,6 +39,7 @@ __all__ = ["LeanFlow", "Transaction"]
 P = ParamSpec("P")
 R = TypeVar("R")
 _END: Any = object()
+_log = logging.getLogger("leanflow.webhook")
 
 
 def _waited(
@@ -72,6 +74,20 @@ def _iterated(
             yield each
 
     return iterated
+
+
+def _answered(receive: Callable[Concatenate[LeanFlow, P], Reply]) -> Callable[Concatenate[LeanFlow, P], Reply]:
+    """Return what answers 503 while the engine closes: whoever sent the webhook sends it again."""
+
+    @functools.wraps(receive)
+    def answered(self: LeanFlow, /, *args: P.args, **named: P.kwargs) -> Reply:
+        try:
+            return receive(self, *args, **named)
+        except NotStarted as error:
+            _log.warning("cannot store a webhook now: %s", error)
+            return Reply(status=503, body=b"try again", retry=True)
+
+    return answered
 
 
 class LeanFlow:
@@ -295,7 +311,7 @@ class LeanFlow:
     callback = _waited(Engine.callback)
     cancel = _waited(Engine.cancel)
     apply = _waited(Engine.apply)
-    receive = _waited(Engine.receive)
+    receive = _answered(_waited(Engine.receive))
     reconcile = _waited(Engine.reconcile)
     wait = _waited(Engine.wait)
     tick = _waited(Engine.tick)

@@ -19,9 +19,11 @@ from leanflow import Change, Handlers, LeanFlow as Engine, State, blocking
 from leanflow._transaction import Transaction, settled
 from leanflow.errors import InvalidRequest, NotStarted, RequestNotFound, StoreUnavailable, WrongLoop
 from leanflow.mockbank import Mockbank
+from leanflow.ports import Committed, Step
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.mockbank import MockbankTransport
+from tests.support.lean import signed, webhook
 
 OWN = {"close", "engine", "over", "run"}
 """What only the blocking face has."""
@@ -192,6 +194,35 @@ def test_who_waits_when_it_is_closed_is_told(world: World) -> None:
         world.flows.close()
         with pytest.raises(NotStarted):
             waiter.result(30)
+
+
+class _Held(MemoryStore):
+    """A store whose commits come to no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+    async def commit(self, step: Step) -> Committed:
+        """Begin."""
+        self.begun.set()
+        await asyncio.Event().wait()
+        return await super().commit(step)
+
+
+def test_a_webhook_in_whose_middle_it_is_closed_is_to_come_again() -> None:
+    """503, and no traceback in the server's log; the same at the end of the program, when it opens no more."""
+    store = _Held()
+    world = World(store=store)
+    raw = webhook("entity.created", {"id": "e"})
+    headers = signed(raw, world.bank.webhook_secret)
+    with ThreadPoolExecutor(1) as threads:
+        sent = threads.submit(world.flows.receive, headers, raw)
+        assert store.begun.wait(30)
+        world.flows._close_for_good()
+        assert (sent.result(30).status, sent.result().retry) == (503, True)
+    reply = world.flows.receive(headers, raw)
+    assert (reply.status, reply.retry) == (503, True)
 
 
 def test_an_iterator_may_be_left(world: World) -> None:
