@@ -74,9 +74,9 @@ class Diary:
         self.tag = tag
 
     def write(self, sink: str, key: str, subject: Mapping[str, Any] | None = None) -> None:
-        """Append one line."""
+        """Append one line, on a line of its own even where a kill has cut off the one before it."""
         line = {"sink": sink, "key": key, "child": self.tag, "at": time.time(), "subject": subject}
-        os.write(self._fd, json.dumps(line).encode() + b"\n")
+        os.write(self._fd, b"\n" + json.dumps(line).encode() + b"\n")
 
 
 class DiaryBus:

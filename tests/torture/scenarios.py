@@ -38,7 +38,7 @@ _ALL = (
     Scenario("R2-storm", "the same, Mockbank in a storm as Lean", storm.site_kills_in_a_storm, 4, 1),
     Scenario("R1-workers", "four workers, one killed every second", workers.workers_killed, 10_000, 150, _SERVER),
     Scenario("R3", "kills during recovery, two processes recover", crash.kills_during_recovery, 200, 4),
-    Scenario("R4", "on disk before the 200, by strace", durable.commits_before_answers, 10_000, 200, _FILE),
+    Scenario("R4", "on disk before the 200, by strace", durable.commits_before_answers, 10_000, 200),
     Scenario("R5", "SIGTERM under load", stop.stops_under_load, 100, 4),
     Scenario("R7", "duplicates, up to 100 at once", webhooks.duplicates, 300, 12),
     Scenario("R9", "webhooks before their request is known, no timers", webhooks.early, 1000, 30),

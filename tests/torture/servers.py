@@ -46,9 +46,14 @@ def cannot_serve() -> str | None:
 
 
 class Server:
-    """A Postgres server with one empty database, on a port of its own."""
+    """A Postgres server with one empty database, on a port of its own.
 
-    def __init__(self) -> None:
+    Args:
+        more: lines of its settings.
+    """
+
+    def __init__(self, *more: str) -> None:
+        self._more = more
         self._directory = Path(tempfile.mkdtemp(prefix="leanflow-postgres-"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -73,7 +78,7 @@ class Server:
             shutil.chown(self._directory, _USER)
         await self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", _USER, "--no-sync")
         with (self._data / "postgresql.conf").open("a") as settings:
-            settings.write(_SETTINGS.format(port=self._port))
+            settings.write(_SETTINGS.format(port=self._port) + "\n".join(self._more))
         await self.start()
         return self
 

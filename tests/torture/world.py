@@ -115,9 +115,12 @@ class World:
 
     @property
     def heard(self) -> list[dict[str, Any]]:
-        """What handlers and bus heard so far."""
-        path = self.directory / "heard.jsonl"
-        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+        """What handlers and bus heard so far; a line that a kill cut off was not heard."""
+        path, heard = self.directory / "heard.jsonl", []
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            with suppress(json.JSONDecodeError):
+                heard.append(json.loads(line))
+        return heard
 
     @property
     def log(self) -> Path:
