@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from uuid import uuid4
 
 import aio_pika
@@ -70,21 +70,39 @@ class Broker(abc.ABC):
         """Put messages (headers, body) where a subscription to `where` takes them, repeats and all."""
 
 
-class NatsBroker(Broker):
-    """NATS JetStream."""
+class _Own(Broker):
+    """A server of one's own, killed and started again."""
+
+    kind: ClassVar[type[nats.NatsServer | rabbitmq.RabbitServer]]
 
     def __init__(self) -> None:
-        self._server = nats.NatsServer()
+        self._server = self.kind()
 
     @classmethod
     def missing(cls) -> str | None:
         """Return why it cannot be started here, or None."""
-        return nats.NatsServer.missing()
+        return cls.kind.missing()
 
     @property
     def at(self) -> str:
         """Its URL."""
         return self._server.url
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._server.__aexit__(kind, error, trace)
+
+    async def restart(self) -> None:
+        """Kill it, and start it again."""
+        await self._server.kill()
+        await self._server.start()
+
+
+class NatsBroker(_Own):
+    """NATS JetStream."""
+
+    kind = nats.NatsServer
 
     async def __aenter__(self) -> Self:
         await self._server.start()
@@ -96,16 +114,6 @@ class NatsBroker(Broker):
             soon = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=2, max_deliver=-1)
             await js.add_consumer("in", soon, durable_name=DURABLE, filter_subject=IN)
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._server.__aexit__(kind, error, trace)
-
-    async def restart(self) -> None:
-        """Kill it, and start it again."""
-        await self._server.kill()
-        await self._server.start()
 
     async def told(self) -> Sequence[CloudEvent]:
         """Read the stream."""
@@ -161,22 +169,11 @@ class RedisBroker(Broker):
                 await client.xadd(IN, {**headers, "data": body})
 
 
-class RabbitBroker(Broker):
+class RabbitBroker(_Own):
     """A node of RabbitMQ's, with durable queues. It takes seconds to start."""
 
-    def __init__(self) -> None:
-        self._server = rabbitmq.RabbitServer()
-        self._mine = ""
-
-    @classmethod
-    def missing(cls) -> str | None:
-        """Return why it cannot be started here, or None."""
-        return rabbitmq.RabbitServer.missing()
-
-    @property
-    def at(self) -> str:
-        """Its URL."""
-        return self._server.url
+    kind = rabbitmq.RabbitServer
+    _mine = ""
 
     @property
     def _url(self) -> str:
@@ -192,16 +189,6 @@ class RabbitBroker(Broker):
             channel = await connection.channel()
             for queue in (OUT, IN):
                 await channel.declare_queue(self._mine + queue, durable=True)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._server.__aexit__(kind, error, trace)
-
-    async def restart(self) -> None:
-        """Kill it, and start it again."""
-        await self._server.kill()
-        await self._server.start()
 
     async def told(self) -> Sequence[CloudEvent]:
         """Take what the queue has."""
