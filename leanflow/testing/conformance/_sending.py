@@ -93,7 +93,7 @@ class Sending(FarSide):
         bank.plan(said(body=back))
         answer = await build().send(Call(method="POST", path="/x", body=out))
         assert not difference(answer.body, back)
-        assert not difference(bank.came[0].body, out)
+        assert not difference(bank.came[0].body or b"", out)
 
     async def test_a_redirect_is_an_answer(self, bank: FarEnd, build: Build) -> None:
         """Redirects are not followed: the credentials would go with the call."""
