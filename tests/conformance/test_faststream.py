@@ -151,7 +151,6 @@ async def on_redis() -> AsyncIterator[Stage]:
 async def on_kafka() -> AsyncIterator[Stage]:
     """A group of a topic of a mock cluster."""
     require_kafka()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with KafkaCluster() as cluster:
         async with AIOKafkaProducer(bootstrap_servers=cluster.servers) as producer:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -29,7 +28,6 @@ LARGE = 1_100_000  # bytes: more than aiokafka and brokers take unless they are 
 def cluster() -> Iterator[KafkaCluster]:
     """Give a cluster of two brokers."""
     require_kafka()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells at length that nobody is there
     with KafkaCluster() as cluster:
         yield cluster
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -33,7 +32,6 @@ SOON = (timedelta(milliseconds=50),)
 def cluster() -> Iterator[KafkaCluster]:
     """Give a cluster of two brokers."""
     require_kafka()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells at length that nobody is there
     with KafkaCluster() as cluster:
         yield cluster
 

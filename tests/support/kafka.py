@@ -8,6 +8,7 @@ which the wheel of confluent-kafka brings.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 from functools import cache
 from pathlib import Path
@@ -78,6 +79,7 @@ class KafkaCluster:
     """
 
     def __init__(self, brokers: int = 2) -> None:
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells at length that nobody is there
         self._brokers = range(1, brokers + 1)
         self._client: Any = None
         self._cluster: Any = None

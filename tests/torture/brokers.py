@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
@@ -256,7 +255,6 @@ class KafkaBroker(Broker):
     """librdkafka's mock cluster: all its brokers go down and come back, with what they had in memory."""
 
     def __init__(self) -> None:
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells at length that nobody is there
         self._cluster = kafka.KafkaCluster()
 
     @classmethod
