@@ -150,7 +150,7 @@ class LeanFlow(Upkeep):
         self._owner = ""
         self._caller: Caller
         self._idle_worker: Worker
-        self._keeping: asyncio.Future[list[None]]
+        self._keeping: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         scope = self._scope
@@ -194,17 +194,9 @@ class LeanFlow(Upkeep):
         try:
             await self._open()
         except BaseException:
-            await self._leave()
+            await self._stop()
             raise
         return self
-
-    async def _leave(self) -> None:
-        try:
-            await self._close_opened()
-        finally:
-            for handlers in self._sets:
-                handlers.let_go()
-            self._loop = None
 
     async def _open(self) -> None:
         if not self._store.is_open:
@@ -229,7 +221,7 @@ class LeanFlow(Upkeep):
         if observer is not None and self._workers:
             kept.append(keep_looking(observer, self, self._clock))
         with starting(observer):
-            self._keeping = asyncio.gather(*kept)
+            self._keeping = [asyncio.create_task(each) for each in kept]
             for worker in self._workers:
                 worker.start()
         if (
@@ -251,19 +243,52 @@ class LeanFlow(Upkeep):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for what is in flight, at most the policy's `shutdown_wait`, stop the workers, close what was opened."""
+        """Wait for what is in flight, at most the policy's `shutdown_wait`, stop the workers, close what was opened.
+
+        Being cancelled meanwhile shortens the wait, and nothing else: it is raised once all is stopped and closed.
+        """
+        await self._stop()
+
+    async def _stop(self) -> None:
+        """Stop and close, to the end, however often we are cancelled meanwhile."""
+        hurry = asyncio.Event()
+        leaving = asyncio.create_task(self._leave(hurry), name="leanflow leaving")
+        cancelled: asyncio.CancelledError | None = None
+        while not leaving.done():
+            try:
+                await asyncio.wait({leaving})
+            except asyncio.CancelledError as error:
+                hurry.set()
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        leaving.result()
+
+    async def _leave(self, hurry: asyncio.Event) -> None:
+        try:
+            await rung_or_over(hurry, self._finish())
+            for worker in self._workers:
+                await worker.abandon()
+            others = [*self._placing.values(), *self._keeping]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            self._workers, self._keeping = [], []
+            await self._close_opened()
+        finally:
+            for handlers in self._sets:
+                handlers.let_go()
+            self._loop = None
+
+    async def _finish(self) -> None:
+        """Wait for what is in flight, at most the policy's `shutdown_wait`."""
         wait = self._policy.shutdown_wait.total_seconds()
         if self._creating:
             await asyncio.wait(self._creating, timeout=wait)
-        placing = set(self._placing.values())
-        stops = [worker.stop(wait) for worker in self._workers]
-        if placing:
-            stops.append(_finish(placing, wait))
-        await asyncio.gather(*stops, return_exceptions=True)
-        self._keeping.cancel()
-        await asyncio.gather(self._keeping, return_exceptions=True)
-        self._workers = []
-        await self._leave()
+        finishing = [worker.finish(wait) for worker in self._workers]
+        if placing := list(self._placing.values()):
+            finishing.append(_ended(placing, wait))
+        await asyncio.gather(*finishing, return_exceptions=True)
 
     async def _close_opened(self) -> None:
         while self._opened:
@@ -503,8 +528,5 @@ class LeanFlow(Upkeep):
             yield Transaction(self._settings, store, self._check)
 
 
-async def _finish(tasks: set[asyncio.Task[None]], wait: float) -> None:
-    _, late = await asyncio.wait(tasks, timeout=wait)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
+async def _ended(tasks: Collection[asyncio.Task[None]], wait: float) -> None:
+    await asyncio.wait(tasks, timeout=wait)

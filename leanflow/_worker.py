@@ -111,8 +111,8 @@ class Worker:
             asyncio.create_task(self._upkeep(), name="leanflow upkeep"),
         ]
 
-    async def stop(self, wait: float) -> None:
-        """Take on nothing new, wait so many seconds for what is in flight, then abandon it to whoever takes it over."""
+    async def finish(self, wait: float) -> None:
+        """Take on nothing new, and wait so many seconds for what is in flight."""
         self._stopping = True
         for bell in self._bells.values():
             bell.set()
@@ -123,7 +123,13 @@ class Worker:
                     await asyncio.wait(self._calls)
         except TimeoutError:
             _log.warning("%d calls are left to whoever takes them over", len(self._calls))
-        # What a finished call has to say is stored by then; what is cut off here is found again when its lease ends.
+
+    async def abandon(self) -> None:
+        """Stop: what is still in flight is left to whoever takes it over.
+
+        What a finished call has to say is stored by then; what is cut off here is found again when its lease ends.
+        """
+        self._stopping = True
         remaining = {*self._calls, *self._loops, *self._helpers}
         for task in remaining:
             task.cancel()

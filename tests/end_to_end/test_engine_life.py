@@ -11,7 +11,7 @@ import pytest
 
 from leanflow import Call, Change, Handlers, LeanFlow, Policy, State
 from leanflow._system import SystemClock
-from leanflow.errors import BrokerSetup, InvalidRequest, NotStarted, WrongLoop
+from leanflow.errors import BrokerSetup, InvalidRequest, NotStarted, StoreUnavailable, WrongLoop
 from leanflow.events import Cancelled
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
@@ -238,6 +238,43 @@ async def test_leaving_abandons_what_takes_too_long(make: StoreMaker, clock: Fak
         assert (await flows.get(request.id)).state is State.requested
         await travel(flows, clock, flows.policy.lease)
         assert (await flows.get(request.id)).state is State.fetched
+
+
+@pytest.mark.parametrize("cancels", [1, 2, 50])
+async def test_leaving_that_is_cancelled_leaves_nothing_behind(
+    make: StoreMaker, clock: FakeClock, lean: Lean, cancels: int
+) -> None:
+    """However often (cancel scopes cancel in every round of the loop): it waits no longer, and stops and closes all."""
+    lean.before = lambda _call: asyncio.Event().wait()
+    store = make()
+    flows = engine(store, lean, clock, policy=Policy(place_wait=timedelta()), workers=2)
+    before = asyncio.all_tasks()
+    await flows.__aenter__()
+    await flows.request("accounts", entity_id="e")
+    leaving = asyncio.create_task(flows.__aexit__(None, None, None))
+    for _ in range(cancels):
+        await asyncio.sleep(0)
+        leaving.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait({leaving})
+    assert not store.is_open
+    assert asyncio.all_tasks() - before <= {leaving}
+    async with flows:
+        assert await flows.counts()
+
+
+async def test_a_start_that_fails_late_stops_what_it_started(clock: FakeClock, lean: Lean) -> None:
+    """Hints of other processes are asked for last, when the workers run already."""
+
+    class Deaf(MemoryStore):
+        async def hear(self, _scope: object, _heard: object) -> None:
+            raise StoreUnavailable("no LISTEN here")
+
+    flows = engine(Deaf(), lean, clock, workers=2)
+    before = asyncio.all_tasks()
+    with pytest.raises(StoreUnavailable):
+        await flows.__aenter__()
+    assert asyncio.all_tasks() == before
 
 
 @pytest.mark.parametrize("workers", [1, 3])
