@@ -21,6 +21,8 @@ from tests.torture.servers import cannot_serve
 FAST = {
     "R1": 15,
     "R4": 100,
+    "R33": 1,
+    "R25-held": 48,
     "R1-workers": 60,
     "R19-workers": 30,
     "R25-cut": 60,

@@ -29,7 +29,7 @@ from tests.torture.figures import Scenario
 
 __all__ = ["SCENARIOS"]
 
-_FILE, _SERVER, _JOINED = ("sqlite",), ("postgres", "redis"), ("postgres",)
+_FILE, _SERVER, _JOINED, _TABLES = ("sqlite",), ("postgres", "redis"), ("postgres",), ("sqlite", "postgres")
 
 _ALL = (
     Scenario("R1", "SIGKILL a moment after an event", crash.random_kills, 500, 50),
@@ -58,6 +58,7 @@ _ALL = (
     Scenario("R24", "a frozen worker", crowd.frozen_workers, 200, 10),
     Scenario("R25-cut", "connections cut in the middle of steps", workers.cut_connections, 2000, 150, _SERVER),
     Scenario("R25-restart", "the database crashes and comes back", workers.restarted_database, 60, 4, _SERVER),
+    Scenario("R25-held", "the tables held for longer than a lease", workers.held_tables, 300, 48, _JOINED),
     Scenario("R25-full", "the disk full, and room again", full.full_disk, 1000, 60, _FILE),
     Scenario("R27", "calls and fetches that fail, with kills in the waits", refused.refusals, 5, 1),
     Scenario("R28", "every webhook lost", lost.lost_webhooks, 200, 10),
@@ -74,7 +75,7 @@ _ALL = (
         20,
         _FILE,
     ),
-    Scenario("R33", "kills in migrations; files of other versions", upgrade.upgrades, 1, 1, _FILE),
+    Scenario("R33", "kills in migrations; files of other versions", upgrade.upgrades, 1, 1, _TABLES),
     *(Scenario(name, what, playing, 10_000, 200, _FILE) for name, what, playing in buses.scenarios()),
 )
 

@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 
 from leanflow_adapters.sqlite.migrations import MIGRATIONS, VERSION
+from tests.torture import upgrade_postgres
 from tests.torture.drive import drive, make
 from tests.torture.figures import Run
 from tests.torture.invariants import check
@@ -23,6 +24,9 @@ NEXT = (
 
 async def upgrades(run: Run) -> None:
     """R33: whatever statement a migration is killed in, the next start has the whole of it, and requests wait on."""
+    if run.store == "postgres":
+        await upgrade_postgres.upgrades(run)
+        return
     statements = [len(migration) for migration in MIGRATIONS]
     await run.each((_first(run, n + 1) for n in range(sum(statements))), 4)
     await run.each((_next(run, n + 1) for n in range(len(NEXT))), 4)

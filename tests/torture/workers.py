@@ -1,4 +1,4 @@
-"""R1, R19 and R25 for several workers on one database: killed, with wrong clocks, restarted under them, cut off."""
+"""R1, R19 and R25 for several workers on one database: killed, with wrong clocks, held up, cut off, without it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.torture.keys import KeysServer
 from tests.torture.servers import Server, Wire, cannot_serve
 from tests.torture.world import World
 
-__all__ = ["cut_connections", "restarted_database", "workers_killed", "wrong_clocks"]
+__all__ = ["cut_connections", "held_tables", "restarted_database", "workers_killed", "wrong_clocks"]
 
 Trouble = Callable[[World, asyncio.Event], Coroutine[Any, Any, None]]
 
@@ -24,6 +24,7 @@ _WORKERS = 4
 _AT_ONCE = 48
 _EVERY = 1.0  # seconds between kills
 _HOUR = 3600.0
+_HELD = 2.6  # seconds; a lease is 2
 _CUT = {"postgres": 0.03, "redis": 0.1}
 """Of all round trips with steps: on Redis those of more callers share one."""
 _CALM = (0.3, 3.0)  # seconds between restarts
@@ -44,6 +45,20 @@ async def _kill_one_by_one(world: World, over: asyncio.Event) -> None:
         living = [child for child in world.children if child.port and not child.ended.done()]
         await world.kill(world.dice.choice(living))
         await world.start()
+
+
+async def held_tables(run: Run) -> None:
+    """R25: nobody dies, but the tables are held for longer than a lease, again and again: no answer is given up."""
+    async with run.world(bus=True) as world:
+        await asyncio.gather(*(world.start() for _ in range(_WORKERS)))
+        await _through(run, world, _hold)
+    run.figure.notes = {"workers": _WORKERS, "held s": _HELD, "told to try again": world.refusals}
+
+
+async def _hold(world: World, over: asyncio.Event) -> None:
+    while not over.is_set():
+        await asyncio.wait({world.go(over.wait())}, timeout=_EVERY)
+        await asyncio.to_thread(world.base.hold, _HELD)
 
 
 async def _none(world: World, over: asyncio.Event) -> None:
