@@ -1,4 +1,4 @@
-"""What the SQL stores spell out alike: records as JSON text, scopes as integers, what a tombstone keeps."""
+"""What the SQL stores spell out alike: records as JSON text, scopes as integers, tombstones, what is sought."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from functools import lru_cache
 from leanflow._json import dump, load
 from leanflow._request import DataRequest, Scope, values_of
 from leanflow.errors import StoreUnavailable
+from leanflow.ports import Query
 
-__all__ = ["digest", "dump", "load", "record_of", "request_of", "scope_number"]
+__all__ = ["digest", "dump", "load", "record_of", "request_of", "scope_number", "sought"]
 
 
 @lru_cache(maxsize=256)
@@ -42,3 +43,16 @@ def request_of(record: str, call_no: int) -> DataRequest:
     except ValueError as error:
         words = f"{error}: a newer leanflow made it, and this one must be upgraded"
         raise StoreUnavailable(f"request {raw.get('id')} cannot be read: {words}") from error
+
+
+def sought(query: Query) -> dict[str, str]:
+    """Return the columns that a query wants to have one value, and those values."""
+    wanted = {
+        "resource": None if query.resource is None else query.resource.value,
+        "entity_id": query.entity_id,
+        "customer_id": query.customer_id,
+        "reference": query.reference,
+        "failure": query.failure,
+        "held": query.held,
+    }
+    return {column: value for column, value in wanted.items() if value is not None}

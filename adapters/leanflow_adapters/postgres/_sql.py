@@ -9,6 +9,7 @@ from typing import Any
 
 from leanflow._request import Scope
 from leanflow.ports import Part, Query
+from leanflow_adapters._records import sought
 from leanflow_adapters.postgres._connection import Write
 from leanflow_adapters.postgres._rows import row_id, scope_number, text
 
@@ -51,17 +52,8 @@ def find(scope: Scope, query: Query) -> tuple[str, list[Any]]:
         bound.append(value)
         terms.append(term.format(f"${len(bound)}"))
 
-    equal = {
-        "resource": None if query.resource is None else query.resource.value,
-        "entity_id": query.entity_id,
-        "customer_id": query.customer_id,
-        "reference": query.reference,
-        "failure": query.failure,
-        "held": query.held,
-    }
-    for column, value in equal.items():
-        if value is not None:
-            add(f"{column} = {{}}", text(value))
+    for column, value in sought(query).items():
+        add(f"{column} = {{}}", text(value))
     if query.states is not None:
         add("state = ANY ({}::text[])", sorted(state.value for state in query.states))
         if all(not state.is_end for state in query.states):

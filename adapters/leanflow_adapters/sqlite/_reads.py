@@ -9,6 +9,7 @@ from typing import Any
 from leanflow._request import DataRequest, IdKind, Scope
 from leanflow.events import Page
 from leanflow.ports import HistoryEntry, ParkedEvent, Query
+from leanflow_adapters._records import sought
 from leanflow_adapters.sqlite._plans import Plan, Read
 from leanflow_adapters.sqlite._recent import Recent
 from leanflow_adapters.sqlite._rows import (
@@ -109,19 +110,10 @@ def _query(scope: Scope, query: Query) -> tuple[Read, Sequence[Any]]:
     """
     is_live = query.states is not None and all(not state.is_end for state in query.states)
     terms = ["scope = ?" if is_live or is_narrow(query) else "+scope = ?"]
-    equal = {
-        "resource": None if query.resource is None else query.resource.value,
-        "entity_id": query.entity_id,
-        "customer_id": query.customer_id,
-        "reference": query.reference,
-        "failure": query.failure,
-        "held": query.held,
-    }
     bound: list[Any] = [scope_number(scope)]
-    for column, value in equal.items():
-        if value is not None:
-            terms.append(f"{column} = ?")
-            bound.append(value)
+    for column, value in sought(query).items():
+        terms.append(f"{column} = ?")
+        bound.append(value)
     source = "leanflow_requests"
     if query.states is not None:
         terms.append(f"state IN ({', '.join('?' * len(query.states))})")
