@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -172,6 +173,32 @@ async def test_a_subject_at_which_the_server_would_hang_up_costs_its_own_row(str
     errors = await bus.publish([attrs.evolve(ROW, key=f"r:{n}:x", request_id=f"r{n}") for n in range(3)])
     await bus.aclose()
     assert [type(error) for error in errors] == [type(None), MessageRefused, type(None)]
+
+
+def test_one_bus_serves_one_loop_after_the_other() -> None:
+    """As under `leanflow.blocking`, which closes and opens again: nothing that waits is left of the loop before."""
+    name = support.fresh_name()
+    bus = NatsBus(servers=support.URL, stream=name, topic=f"{name}.a", subjects=[f"{name}.>"], create=True)
+
+    async def used() -> None:
+        await bus.open()
+        await bus._link.forget(await bus._link.client())  # as when it does not answer: several want the next one
+        rows = [attrs.evolve(ROW, key=f"r:{n}:x") for n in range(3)]
+        assert await asyncio.gather(*(bus.publish([row]) for row in rows)) == [[None]] * 3
+        await asyncio.gather(bus.hold(), bus.hold(), bus.let_go(), bus.let_go())
+        publishing = asyncio.ensure_future(bus.publish([ROW]))
+        await asyncio.sleep(0)
+        await bus.aclose()
+        assert await publishing == [None]
+        await asyncio.gather(bus.hold(), bus.hold())
+        await asyncio.gather(bus.let_go(), bus.let_go())
+
+    async def clean() -> None:
+        await support.drop(name)
+
+    for _ in range(2):
+        asyncio.run(used())
+    asyncio.run(clean())
 
 
 async def test_a_function_that_raises_costs_its_own_row() -> None:

@@ -165,6 +165,7 @@ class BrokerBus(ABC):
         except BaseException:
             await self.let_go()
             raise
+        self._idle = asyncio.Event()  # of the loop that opens it
         self._is_open = True
 
     async def publish(self, batch: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
@@ -218,6 +219,8 @@ class BrokerBus(ABC):
 
     async def hold(self) -> None:
         """Connect if nobody has yet, and have the connection kept until `let_go`."""
+        if not self._holders and not self._connecting.locked():
+            self._connecting = asyncio.Lock()  # the one before may belong to a loop that has ended
         async with self._connecting:
             if not self._holders:
                 await self._connect()

@@ -94,6 +94,7 @@ class Link:
     async def aclose(self) -> None:
         """Close what was connected here."""
         client, self._client = self._client, self._given
+        self._turns = asyncio.Lock()  # the next use may be in another loop
         if client is not None and client is not self._given:
             await client.close()
 
