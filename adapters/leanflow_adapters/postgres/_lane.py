@@ -19,6 +19,9 @@ __all__ = ["Lane", "Wish"]
 BATCH = 64
 """Wishes in one statement at most: beyond that a batch gains nothing and its first caller waits for its last."""
 
+HEAVIEST = 32 * 2**20
+"""Bytes of bodies in one statement, from the second wish on: Postgres takes a gigabyte at most, memory a few copies."""
+
 _LOOKAHEAD = 1024  # how many that must wait for the next batch are passed over while one is gathered
 
 
@@ -28,6 +31,11 @@ class Wish(Protocol):
     @property
     def exclusive(self) -> tuple[Hashable, ...]:
         """What no two that are on their way may share."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """How many bytes of bodies it brings."""
         ...
 
 
@@ -92,13 +100,18 @@ class Lane(Generic[W, E]):
     def _take(self) -> list[_Job[W, E]]:
         batch: list[_Job[W, E]] = []
         later: list[_Job[W, E]] = []
-        barred = set(self._taken)
+        barred, weight = set(self._taken), 0
         while self._queue and len(batch) < BATCH and len(later) < _LOOKAHEAD:
             job = self._queue.popleft()
-            (batch if barred.isdisjoint(job.row.exclusive) else later).append(job)
-            barred.update(
-                job.row.exclusive
-            )  # of those put off too: whoever shares something keeps the order of arrival
+            if not barred.isdisjoint(job.row.exclusive):
+                later.append(job)
+            elif batch and weight + job.row.weight > HEAVIEST:
+                self._queue.appendleft(job)
+                break
+            else:
+                batch.append(job)
+                weight += job.row.weight
+            barred.update(job.row.exclusive)  # of those put off too: whoever shares something keeps order of arrival
         self._queue.extendleft(reversed(later))
         for job in batch:
             self._taken.update(job.row.exclusive)

@@ -98,6 +98,11 @@ class StepRow:
         """What no two steps that are on their way may share: the request, and the inbox key."""
         return (self.step.request_id or self, (self.step.scope, self.step.inbox.key))
 
+    @property
+    def weight(self) -> int:
+        """How many bytes of pages it brings."""
+        return sum(len(page.raw) for page in self.step.pages)
+
     @classmethod
     def of(cls, step: Step) -> StepRow:
         """Spell out a step."""
@@ -208,6 +213,11 @@ class CreationRow:
         request = self.creation.request
         key = self if request.key is None else ("key", request.key)
         return ((request.scope, request.fingerprint), (request.scope, key))
+
+    @property
+    def weight(self) -> int:
+        """It brings no bodies."""
+        return 0
 
     @classmethod
     def of(cls, creation: Creation) -> CreationRow:

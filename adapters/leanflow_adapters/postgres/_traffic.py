@@ -38,6 +38,11 @@ class Load:
         """Any number may ask for the same."""
         return ()
 
+    @property
+    def weight(self) -> int:
+        """It brings no bodies."""
+        return 0
+
 
 class Traffic:
     """Batches on their way to the database; `None` stands for what is to be tried alone."""

@@ -24,8 +24,11 @@ class Asking(ABC):
         """Return what all keys of a scope begin with."""
 
     @abstractmethod
-    async def _ask(self, *command: Any) -> Any:
-        """Send a command, or run a script, together with those of other callers; return the reply."""
+    async def _ask(self, *command: Any, weight: int = 0) -> Any:
+        """Send a command, or run a script, together with those of other callers; return the reply.
+
+        `weight`: how many bytes of bodies it brings.
+        """
 
     @abstractmethod
     async def _ask_alone(self, *command: Any) -> Any:
@@ -35,8 +38,8 @@ class Asking(ABC):
     def _moment(self, now: datetime) -> bytes:
         """Return the time by which leases go: nothing for the server's own."""
 
-    async def _run(self, script: Script, name: bytes, scope: Scope, *arguments: Any) -> Any:
-        return await self._ask(script, self._base(scope), name, *arguments)
+    async def _run(self, script: Script, name: bytes, scope: Scope, *arguments: Any, weight: int = 0) -> Any:
+        return await self._ask(script, self._base(scope), name, *arguments, weight=weight)
 
     async def _run_alone(self, script: Script, name: bytes, scope: Scope, *arguments: Any) -> Any:
         return await self._ask_alone(script, self._base(scope), name, *arguments)

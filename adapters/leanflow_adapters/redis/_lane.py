@@ -19,6 +19,9 @@ __all__ = ["Command", "Lane"]
 BATCH = 64
 """Commands in one batch at most: beyond that a batch gains nothing and its first caller waits for its last."""
 
+HEAVIEST = 32 * 2**20
+"""Bytes of bodies in one batch, from the second command on: redis-py copies them several times."""
+
 Command = tuple[Any, ...]
 Run = Callable[[Sequence[Command]], Awaitable[Sequence[Any]]]
 
@@ -26,6 +29,7 @@ Run = Callable[[Sequence[Command]], Awaitable[Sequence[Any]]]
 @attrs.define(eq=False)
 class _Job:
     command: Command
+    weight: int
     future: asyncio.Future[Any]
 
 
@@ -45,9 +49,12 @@ class Lane:
         self._queue: deque[_Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, command: Command) -> Any:
-        """Send a command and return its reply. A caller that is cancelled leaves it on its way."""
-        job = _Job(command, asyncio.get_running_loop().create_future())
+    async def ask(self, command: Command, weight: int = 0) -> Any:
+        """Send a command, with so many bytes of bodies, and return its reply.
+
+        A caller that is cancelled leaves it on its way.
+        """
+        job = _Job(command, weight, asyncio.get_running_loop().create_future())
         self._queue.append(job)
         if len(self._tasks) < self._width:
             task = asyncio.ensure_future(self._work())
@@ -60,9 +67,17 @@ class Lane:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def _take(self) -> list[_Job]:
+        batch = [self._queue.popleft()]
+        weight = batch[0].weight
+        while self._queue and len(batch) < BATCH and weight + self._queue[0].weight <= HEAVIEST:
+            batch.append(self._queue.popleft())
+            weight += batch[-1].weight
+        return batch
+
     async def _work(self) -> None:
         while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            batch = self._take()
             try:
                 replies = await self._run([job.command for job in batch])
             except Exception as error:  # noqa: BLE001 - every caller of the batch gets it

@@ -56,7 +56,9 @@ class Methods(Upkeep):
 
     async def commit(self, step: Step) -> Committed:
         """Commit one step, whole or not at all."""
-        outcome, announced, ids_are_new = await self._run(STEPS, b"commit", step.scope, *step_arguments(step))
+        weight = sum(len(page.raw) for page in step.pages)
+        ended = await self._run(STEPS, b"commit", step.scope, *step_arguments(step), weight=weight)
+        outcome, announced, ids_are_new = ended
         return Committed(outcome=Outcome(outcome.decode()), announced=announced, ids_are_new=bool(ids_are_new))
 
     async def seen(self, scope: Scope, key: str) -> bool:

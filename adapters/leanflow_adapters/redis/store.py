@@ -193,10 +193,10 @@ class RedisStore(Methods):
     def _moment(self, now: datetime) -> bytes:
         return micros(now) if self._clock == "engine" else b""
 
-    async def _ask(self, *command: Any) -> Any:
+    async def _ask(self, *command: Any, weight: int = 0) -> Any:
         if self._client is None or self._lane is None:
             raise NotStarted("store")
-        return await self._lane.ask(command)
+        return await self._lane.ask(command, weight)
 
     async def _ask_alone(self, *command: Any) -> Any:
         if self._client is None:
