@@ -107,7 +107,7 @@ class CloudEvent:
         """
         try:
             change = Change.from_dict(json.loads(self.payload))
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
             problem = MalformedBody("$", "a change, as Change.to_dict describes it")
         else:
             return attrs.evolve(change, out_of_order=self.out_of_order)
@@ -123,9 +123,15 @@ class CloudEvent:
         told = _object(self.payload)
         if not isinstance(raw := told.get("raw"), str):
             raise MalformedBody("$.raw", "a webhook's body")
-        event = parse_webhook(raw.encode("utf-8", "surrogateescape"))
-        at = datetime.fromisoformat(told["at"]) if told.get("at") else None
-        return event if at is None else event.stamped(at, self.key.removeprefix("webhook:"))
+        try:
+            body = raw.encode("utf-8", "surrogateescape")
+            at = datetime.fromisoformat(told["at"]) if told.get("at") else None
+        except (TypeError, ValueError):
+            problem = MalformedBody("$", "a webhook's body, and when it came")
+        else:
+            event = parse_webhook(body)
+            return event if at is None else event.stamped(at, self.key.removeprefix("webhook:"))
+        raise problem
 
     @property
     def data(self) -> bytes:
@@ -235,7 +241,7 @@ def _of_webhook(raw: str) -> tuple[str, str | None]:
 def _object(payload: str) -> dict[str, Any]:
     try:
         told = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

@@ -205,3 +205,21 @@ def test_what_is_neither_change_nor_webhook_is_said_to_be_none() -> None:
             getattr(event, ask)
     broken = CloudEvent.of(attrs.evolve(WEBHOOK, payload='{"raw": "[]", "at": null}'))
     assert (broken.topic, broken.partition_key) == ("unknown", WEBHOOK.key)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "[" * 100_000,
+        '{"raw": "{\\"type\\": \\"x\\"}", "at": "soon"}',
+        '{"raw": "{\\"type\\": \\"x\\"}", "at": 5}',
+        '{"raw": "\\ud800", "at": null}',
+    ],
+    ids=["nested", "no time", "a number", "half a surrogate pair"],
+)
+def test_what_others_wrote_in_binary_mode_is_read_with_care(payload: str) -> None:
+    """Its body is nobody's but the sender's: whatever it is, the error is ours."""
+    event = read({f"ce-{name}": value for name, value in GOOD.items()}, payload.encode())
+    for ask in ("change", "webhook"):
+        with pytest.raises(MalformedBody):
+            getattr(event, ask)
