@@ -183,11 +183,17 @@ async def test_a_crash_between_claim_and_answer_is_taken_over(make: StoreMaker, 
 
 async def _kill(flows: LeanFlow, *tasks: asyncio.Task[Any]) -> None:
     """Stand for SIGKILL: nothing of this engine runs any more."""
-    doomed: list[asyncio.Future[Any]] = [*tasks, *flows._placing.values(), flows._keeping]
+    doomed: list[asyncio.Future[Any]] = [*tasks, *flows._placing.values(), *flows._keeping]
     for task in doomed:
         task.cancel()
     await asyncio.gather(*doomed, return_exceptions=True)
     await flows._store.aclose()
+
+
+def _stop_renewing(flows: LeanFlow) -> None:
+    """Let the leases of this engine run out, as if it were frozen."""
+    for task in flows._keeping:
+        task.cancel()
 
 
 async def test_a_superseded_answer_does_not_count_twice(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
@@ -199,7 +205,7 @@ async def test_a_superseded_answer_does_not_count_twice(make: StoreMaker, clock:
         first = await held.arrived.get()
         clock.advance(timedelta(seconds=5))
         request = await asking
-        frozen._keeping.cancel()
+        _stop_renewing(frozen)
         clock.advance(LEASE)
         ticking = asyncio.create_task(other.tick())
         second = await held.arrived.get()
@@ -232,7 +238,7 @@ async def test_an_old_answer_does_not_end_the_lease_of_the_call_under_way(
         clock.advance(timedelta(seconds=5))
         request = await asking
         placing = flows._placing[request.id]
-        flows._keeping.cancel()
+        _stop_renewing(flows)
         clock.advance(LEASE)
         sweeping = asyncio.create_task(flows._idle_worker.sweep())
         second = await held.arrived.get()
@@ -256,7 +262,7 @@ async def test_an_older_answer_with_data_counts_while_nothing_newer_is_known(
         first = await held.arrived.get()
         clock.advance(timedelta(seconds=5))
         request = await asking
-        slow._keeping.cancel()
+        _stop_renewing(slow)
         clock.advance(LEASE)
         ticking = asyncio.create_task(other.tick())
         second = await held.arrived.get()
