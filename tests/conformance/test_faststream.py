@@ -357,3 +357,15 @@ def _quiet() -> Iterator[None]:
 async def fine(_headers: Mapping[str, str], _body: bytes) -> Reply:
     """Take it."""
     return Reply(status=200)
+
+
+async def test_what_amqp_has_no_room_for_is_refused() -> None:
+    """A routing key and a message id have at most 255 bytes; that is no outage, and is not tried for ever."""
+    async with rabbitmq.rabbit() as made, RabbitBroker(rabbitmq.URL) as broker:
+        topics = iter(["flows.x", f"flows.{'x' * 250}", "flows.x", "flows.x"])
+        bus = FastStreamBus(broker, topic=lambda _: next(topics), exchange=made.exchange)
+        await bus.open()
+        rows = [change_row(1), change_row(2), attrs.evolve(change_row(3), key="x" * 256), change_row(4)]
+        errors = await bus.publish(rows)
+        await bus.aclose()
+    assert [type(error) for error in errors] == [type(None), MessageRefused, MessageRefused, type(None)]

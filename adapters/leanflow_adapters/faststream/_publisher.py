@@ -14,6 +14,9 @@ from leanflow_adapters.faststream._doors import door_of
 __all__ = ["FastStreamBus"]
 
 _REFUSALS = {
+    "ValueError",  # what a protocol has no room for, as a routing key of more than 255 bytes
+    "TypeError",
+    "UnicodeEncodeError",
     "BadSubjectError",  # NATS
     "MaxPayloadError",
     "DeliveryError",  # RabbitMQ
