@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import attrs
 
+from leanflow._ids import first_id
 from leanflow._request import DataRequest, Scope
 from leanflow._settings import Settings
 from leanflow._step_rows import CUSTOMER, ENTITY
@@ -35,24 +36,42 @@ class Eraser:
         self._clock = settings.clock
         self._store = store
         self._steps = steps
+        self._now = settings.clock.now()
+        self._is_doubtful = False  # whether a request was met that by its id was made after the tombstones
 
     async def erase_entity(self, entity_id: str) -> Erased:
         """Delete everything of an entity; return what there was."""
-        gone = await self._forget([(ENTITY, entity_id)])
-        return gone + await self._erase(Query(entity_id=entity_id))
+        names = [(ENTITY, entity_id)]
+        gone = await self._forget(names)
+        gone += await self._erase(Query(entity_id=entity_id))
+        return gone + await self._look_again(names)
 
     async def erase_customer(self, customer_id: str) -> Erased:
         """Delete everything of a customer and of the entities that the customer's requests name."""
         entities = sorted({request.entity_id async for request in self._found(Query(customer_id=customer_id))})
-        gone = await self._forget([(CUSTOMER, customer_id), *((ENTITY, each) for each in entities)])
+        names = [(CUSTOMER, customer_id), *((ENTITY, each) for each in entities)]
+        gone = await self._forget(names)
         for entity_id in entities:  # by whichever request the entity was found, it goes after those that do not say so
             gone += await self._erase(Query(entity_id=entity_id), but=customer_id)
-        return gone + await self._erase(Query(customer_id=customer_id))
+        gone += await self._erase(Query(customer_id=customer_id))
+        return gone + await self._look_again(names)
 
     async def _forget(self, names: Sequence[tuple[str, str]]) -> Erased:
         """Leave tombstones, and delete what names one of these ids, whether it belongs to a request or to none."""
+        self._now = self._clock.now()
         for kind, value in names:
-            await self._store.bury(self._scope, kind, value, now=self._clock.now())
+            await self._store.bury(self._scope, kind, value, now=self._now)
+        return await self._sweep(names)
+
+    async def _look_again(self, names: Sequence[tuple[str, str]]) -> Erased:
+        """Delete what was taken in meanwhile for somebody who seemed to have come back.
+
+        So it seems by a request that another process made, with a clock ahead of this one's, before it was deleted.
+        """
+        return await self._sweep(names) if self._is_doubtful else Erased()
+
+    async def _sweep(self, names: Sequence[tuple[str, str]]) -> Erased:
+        """Delete the parked events and the announcements that name one of these ids."""
         values = frozenset(value for _, value in names)
         gone = Erased()
         async for body in _all_bodies(self._store, self._scope, Part.parked):
@@ -74,6 +93,7 @@ class Eraser:
         return gone
 
     async def _erase_one(self, request: DataRequest) -> Erased:
+        self._is_doubtful = self._is_doubtful or request.id > first_id(self._now)
         cancelled = not request.state.is_end
         if cancelled:  # so that nobody works on it any more, and whoever waits for it is told
             now = self._clock.now()

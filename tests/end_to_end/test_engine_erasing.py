@@ -147,6 +147,27 @@ async def test_a_webhook_taken_in_while_its_entity_is_erased_is_taken_back(
         assert heard.webhooks == []
 
 
+async def test_a_request_of_a_clock_that_is_ahead_brings_nobody_back(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """By its id it was made after the erasing that deletes it: what was taken in on its account is deleted as well."""
+    store, ahead = unsteady(make()), FakeClock(clock.now() + timedelta(seconds=1))
+    async with engine(store, lean, clock) as flows, engine(make(), lean, ahead, seed=1) as other:
+        heard = recorder()
+        async with engine(make(), lean, ahead, seed=2, handlers=heard.handlers):  # so that there is whom to tell
+            await other.request("accounts", entity_id="secret-entity")
+
+        async def hear(name: str) -> None:
+            if name == "erase":
+                store.before = None
+                await deliver(other, *about("secret-entity", "secret-customer", 1))
+
+        store.before = hear
+        erased = await flows.erase(entity_id="secret-entity")
+        assert (erased.requests, erased.parked, erased.webhooks) == (1, 1, 4)
+        assert "secret" not in dump(other.store)
+
+
 async def test_an_answer_for_the_erased_is_counted(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A call under way when its request is erased, by this process or another, brings an answer that is not stored."""
     async with engine(make(), lean, clock) as flows, engine(make(), lean, clock, seed=1) as other:
