@@ -210,6 +210,39 @@ class TestRedisStreamsSubscription(Subscribing):
         assert (kept.body, kept.headers) == (b"bad", {"x-other": "1"})
         assert (await client.xpending(stream, "group"))["pending"] == 0
 
+    async def test_what_is_delivered_while_one_leaves_is_taken_over(
+        self,
+        put: Put,
+        subscribe: Subscribe,
+        receiver: Receiver,
+        client: Any,
+        stream: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A fetch that was cut off may still wait at the server: what comes to it is not lost with the name."""
+        subscription = subscribe(receiver)
+        await subscription.__aenter__()
+        await until(lambda: subscription._fetching is not None)
+        source: Any = subscription._source
+        said, execute = list[Any](), source._link.client.execute_command
+
+        async def followed(*command: Any, **options: Any) -> Any:
+            answer = await execute(*command, **options)
+            if subscription._stopping and command[0] in {"EVAL", "XPENDING"} and not said:
+                await put({}, b"take")
+                said.append(await client.xreadgroup("group", source._consumer, {stream: ">"}, count=1))
+            return answer
+
+        subscription._fetching.cancel()  # type: ignore[union-attr] # it is there since it was entered
+        await asyncio.wait({subscription._fetching})  # type: ignore[type-var]
+        monkeypatch.setattr(source._link.client, "execute_command", followed)
+        await subscription.__aexit__(None, None, None)
+        assert said
+        monkeypatch.setattr(_incoming, "IDLE", 1)
+        async with subscribe(receiver) as other:
+            await until(lambda: other.counts["taken"] == 1)
+        assert receiver.bodies == [b"take"]
+
     async def test_looking_alone_keeps_no_connection(
         self, subscribe: Subscribe, receiver: Receiver, wire: Wire
     ) -> None:
