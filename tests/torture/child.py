@@ -32,6 +32,7 @@ from leanflow_adapters.sqlite import SQLiteStore
 from leanflow_adapters.web.aiohttp import webhook_handler
 from tests.torture.application import Application
 from tests.torture.bindings import WHERE, bound, serving
+from tests.torture.versions import become_next
 
 __all__ = ["QUICK", "main"]
 
@@ -317,33 +318,6 @@ def _webhooks(flows: LeanFlow, last: int | None) -> Any:
     return handle
 
 
-def _become_next_version(statements: Sequence[str], store: str) -> None:
-    """Be a leanflow with one migration more."""
-    if store == "postgres":
-        _become_next_version_on_postgres(statements)
-        return
-    from leanflow_adapters.sqlite import _connection
-    from leanflow_adapters.sqlite.migrations import MIGRATIONS
-
-    migrations = (*MIGRATIONS, tuple(statements))
-    vars(_connection)["MIGRATIONS"] = migrations
-    _connection.migrate.__defaults__ = (migrations,)
-
-
-def _become_next_version_on_postgres(statements: Sequence[str]) -> None:
-    from leanflow_adapters.postgres import _migrate, store
-    from leanflow_adapters.postgres._connection import named
-
-    released, version = _migrate.statements, _migrate.VERSION + 1
-
-    def all_statements(schema: str, found: int = 0) -> Sequence[str]:
-        more = (*statements, _migrate._DONE.format(version)) if found < version else ()
-        return [*released(schema, found), *(named(text, schema) for text in more)]
-
-    vars(_migrate)["statements"] = all_statements
-    vars(store)["VERSION"] = version
-
-
 def _listener() -> socket.socket:
     """Return a listening socket whose connections bring little at a time: asyncio takes in all there is, to 256 KiB."""
     listener = socket.socket()
@@ -387,7 +361,7 @@ def main(settings: Mapping[str, Any], tag: str) -> None:
         force=True,
     )
     if "next_version" in settings:
-        _become_next_version(settings["next_version"], settings["store"])
+        become_next(settings["next_version"], settings["store"])
     asyncio.run(_run(settings, tag))
 
 
