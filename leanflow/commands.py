@@ -26,6 +26,8 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import attrs
+
 from leanflow._call import Reply
 from leanflow._command_documents import (
     BY_NAME,
@@ -177,7 +179,8 @@ def _names(raw: bytes) -> tuple[str | None, str | None]:
 def _refused(command: str | None, key: str | None, error: LeanflowError, *, status: int) -> Reply:
     path = error.path if isinstance(error, MalformedBody) else None
     if isinstance(error, InvalidRequest):
-        path = f"$.{error.parameter}"
+        is_member = command == Request.command and error.parameter not in attrs.fields_dict(Request)
+        path = f"$.params.{error.parameter}" if is_member else f"$.{error.parameter}"
     told = CommandFailure(name=type(error).__name__, message=str(error), path=path, retryable=error.retryable)
     return _reply(CommandReply(command=command, key=key, ok=False, error=told), status=status)
 

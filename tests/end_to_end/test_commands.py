@@ -154,6 +154,11 @@ async def test_cancel_and_renew_again_find_what_was_done(make: StoreMaker, clock
         (Cancel(key="k" * 256, request_id="nobody").to_bytes(), 400, ("InvalidRequest", "$.key")),
         (Request(key="k", resource="money", entity_id="e").to_bytes(), 400, ("InvalidRequest", "$.resource")),
         (Request(key="k", resource="balances", entity_id="e").to_bytes(), 400, ("InvalidRequest", "$.account_id")),
+        (
+            Request(key="k", resource="identity", entity_id="e", params={"a": "b"}).to_bytes(),
+            400,
+            ("InvalidRequest", "$.params.a"),
+        ),
         (b" " * 2_000_000, 413, ("InvalidRequest", "$.body")),
     ],
 )
