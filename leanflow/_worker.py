@@ -25,8 +25,8 @@ __all__ = ["Worker"]
 _log = logging.getLogger("leanflow.worker")
 
 PARKED_AT_ONCE = 100
-UPKEEP = timedelta(hours=1)
-"""How often the inbox is pruned."""
+UPKEEP = timedelta(minutes=1)
+"""How often the inbox is pruned, and at least how often one looks whether lost webhooks are to be looked for."""
 
 _CLAIM = ":claim"  # names that no sink may have
 _PARKED = ":parked"
@@ -190,4 +190,4 @@ class Worker:
             except Exception:  # noqa: BLE001 - a transport may raise anything; upkeep that ended would not be missed
                 _log.exception("upkeep failed and goes on")
             pause = self._policy.reconcile_every or UPKEEP
-            await self._clock.sleep(min(pause, UPKEEP, timedelta(minutes=1)).total_seconds())
+            await self._clock.sleep(min(pause, UPKEEP).total_seconds())
