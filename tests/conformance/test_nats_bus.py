@@ -193,12 +193,11 @@ def test_one_bus_serves_one_loop_after_the_other() -> None:
         await asyncio.gather(bus.hold(), bus.hold())
         await asyncio.gather(bus.let_go(), bus.let_go())
 
-    async def clean() -> None:
-        await support.drop(name)
-
-    for _ in range(2):
-        asyncio.run(used())
-    asyncio.run(clean())
+    try:
+        for _ in range(2):
+            asyncio.run(used())
+    finally:
+        asyncio.run(support.drop(name))
 
 
 async def test_a_function_that_raises_costs_its_own_row() -> None:
