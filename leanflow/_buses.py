@@ -90,15 +90,17 @@ class BusLine:
             return
         self._opening = True
         try:
-            await self._within(self._bus.open(), min(self._timeout, STARTING))
+            await self._within(self._open(), min(self._timeout, STARTING))
         except (CallerError, SetupError):
             raise
         except Exception as error:  # noqa: BLE001 - a bus may raise anything; nothing else waits for it
             self._rest(error)
-        else:
-            self._is_open = self._is_ours = True
         finally:
             self._opening = False
+
+    async def _open(self) -> None:
+        await self._bus.open()
+        self._is_open = self._is_ours = True  # though nobody may wait for it any more
 
     async def is_ready(self) -> bool:
         """Return whether it can be published to: open, or to be opened now, and not resting."""

@@ -170,6 +170,22 @@ async def test_a_bus_that_hangs_holds_up_nobody(broker: Broker, clock: FakeClock
     broker.is_stuck = False
 
 
+async def test_a_bus_that_opens_after_it_was_given_up_is_used_and_closed(
+    broker: Broker, clock: FakeClock, lean: Lean
+) -> None:
+    """It is not opened a second time."""
+    broker.is_stuck = True
+    async with engine(MemoryStore(), lean, clock, bus=Bus(broker), policy=SHORT) as flows:
+        broker.is_stuck = False
+        async with asyncio.timeout(5):
+            while not broker.opened:
+                await asyncio.sleep(0.01)
+        await finished(flows)
+        await travel(flows, clock, timedelta(seconds=60))
+        assert (broker.opened, len(broker.rows)) == (1, 2)
+    assert broker.opened == 0
+
+
 async def test_a_bus_that_comes_to_hang_is_asked_for_nothing_more_until_it_has_ended(
     broker: Broker, clock: FakeClock, lean: Lean
 ) -> None:

@@ -159,9 +159,14 @@ class BrokerBus(ABC):
         """
         if self._is_open:
             raise InvalidRequest("bus", f"{self.name} is open already; open it once, or ask `is_open`")
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
         await self.hold()
         try:
             await self._prepare()
+            if task.cancelling() > cancelled:  # a client may swallow it
+                raise asyncio.CancelledError  # noqa: TRY301 - as if it had not been swallowed
         except BaseException:
             await self.let_go()
             raise

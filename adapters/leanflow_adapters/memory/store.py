@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from leanflow._request import DataRequest, IdKind, Scope, State
+from leanflow._request import DataRequest, IdKind, Resource, Scope, State
 from leanflow.errors import InvalidRequest, NotStarted
 from leanflow.events import Page
 from leanflow.ports import (
@@ -134,7 +134,7 @@ class MemoryStore:
         data = self._open_data()
         due = takewhile(lambda one: one[0] <= now, data.index(scope).due())
         wanted = (data.requests[name] for _, name in due)
-        free = list(islice((slot for slot in wanted if slot.is_free(now)), limit))
+        free = list(islice((slot for slot in wanted if slot.is_free(now) and _is_known(slot.request)), limit))
         return [_claim(data, slot, owner, now, lease) for slot in free]
 
     async def renew(self, scope: Scope, request_id: str, *, owner: str, now: datetime, lease: float) -> bool:
@@ -379,6 +379,11 @@ class MemoryStore:
             InvalidRequest: always.
         """
         raise InvalidRequest("connection", f"a memory store joins no transaction (got {type(connection).__name__})")
+
+
+def _is_known(request: DataRequest) -> bool:
+    """Return whether this version knows what it is: what a store on top of this one keeps may be of a newer one."""
+    return isinstance(request.state, State) and isinstance(request.resource, Resource)
 
 
 def _claim(data: Data, slot: RequestSlot, owner: str, now: datetime, lease: float) -> Claimed:

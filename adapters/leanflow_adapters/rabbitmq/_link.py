@@ -61,6 +61,7 @@ class Link:
         self._own: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._lock: asyncio.Lock | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def channel(self) -> AbstractChannel:
         """Return the channel that the publisher uses, open."""
@@ -93,8 +94,23 @@ class Link:
     async def _open_channel(self) -> AbstractChannel:
         connection = self._handed or self._own
         if connection is None or (connection is self._own and connection.is_closed):
-            connection = self._own = await aio_pika.connect(self._url, timeout=self.timeout)
+            connection = self._own = await self._connect()
         return await connection.channel(publisher_confirms=True, on_return_raises=True)
+
+    async def _connect(self) -> AbstractConnection:
+        """Return a new connection.
+
+        When aio-pika is cancelled while it connects, it may leave a connection behind that nobody can close. So it goes
+        on to its end, and what comes of it is closed then.
+        """
+        connecting = asyncio.create_task(aio_pika.connect(self._url, timeout=self.timeout))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            closing = asyncio.create_task(_close_once_made(connecting))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            raise
 
     async def send(self, letters: Sequence[Letter]) -> list[LeanflowError | None]:
         """Publish in order, persistently; return for each letter None once it is confirmed, or what went wrong.
@@ -161,6 +177,11 @@ class Link:
         """Close the channel, and the connection unless it was handed."""
         await self.drop()
         self._lock = None
+
+
+async def _close_once_made(connecting: asyncio.Task[AbstractConnection]) -> None:
+    with suppress(*AWAY):
+        await (await connecting).close()
 
 
 async def _publish(pipe: Any, letter: Letter) -> None:

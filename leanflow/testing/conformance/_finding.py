@@ -162,8 +162,6 @@ class Claiming:
 
     async def test_what_a_newer_version_made_is_left_to_it(self, store: Store) -> None:
         """A claim passes over states and resources that this version does not know, to what is due behind them."""
-        if not self.durable:
-            pytest.skip("durable = False")
         for number in range(1, 6):
             paused = await stored(store, number, due_at=at(1))
             await store.commit(a_step(paused, f"event-{number}", changes={"state": _Newer.paused, "due_at": at(1)}))
