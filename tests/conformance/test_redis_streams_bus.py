@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from leanflow.cloudevents import read
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest
@@ -18,6 +19,8 @@ from leanflow.ports import OutboxRow
 from leanflow.testing.conformance import BusConformance, Published
 from leanflow_adapters._bus import Envelope, Subscription
 from leanflow_adapters.redis_streams import RedisStreamsBus, _incoming
+from leanflow_adapters.redis_streams._acks import Acks
+from leanflow_adapters.redis_streams._link import Link
 from tests.support import redis as support
 from tests.support.subscribing import Put, Receiver, Replies, Subscribe, Subscribing, until
 from tests.support.wire import Wire
@@ -252,6 +255,47 @@ class TestRedisStreamsSubscription(Subscribing):
 
 
 ROW = OutboxRow(key="r:1:requested", sink="redis-streams", kind="change", request_id="r", payload="{}")
+
+
+@pytest.fixture
+async def pending(client: Any, stream: str) -> list[bytes]:
+    """Give fifty entries that are pending in a group."""
+    for number in range(50):
+        await client.xadd(stream, {"data": b"%d" % number})
+    await client.xgroup_create(stream, "group", id="0")
+    [(_, entries)] = await client.xreadgroup("group", "one", {stream: ">"}, count=50)
+    return [place for place, _ in entries]
+
+
+async def test_acknowledgements_that_come_together_go_together(client: Any, stream: str, pending: list[bytes]) -> None:
+    """Fifty take one command, those that come while it is under way another; each returns once it is done."""
+    link, sent = Link("bus", support.URL, None), []
+    acks, xack = Acks(link, stream, "group"), link.client.xack
+
+    async def seen(*words: Any) -> Any:
+        sent.append(len(words) - 2)
+        return await xack(*words)
+
+    monkeypatch.setattr(link.client, "xack", seen)
+    first = asyncio.gather(*(acks.ack(place) for place in pending[:30]))
+    await until(lambda: sent == [30])
+    await asyncio.gather(first, *(acks.ack(place) for place in pending[30:49]))
+    assert (await client.xpending(stream, "group"))["pending"] == 1
+    await acks.ack(pending[49])
+    assert (await client.xpending(stream, "group"))["pending"] == 0
+    assert sent == [30, 19, 1]
+    await link.aclose()
+
+
+async def test_an_acknowledgement_that_fails_is_told_to_each(stream: str, wire: Wire, pending: list[bytes]) -> None:
+    """Whoever waits hears of it, and the next one is sent anew."""
+    link = Link("bus", f"redis://127.0.0.1:{wire.port}/0", None)
+    acks = Acks(link, stream, "group")
+    async with wire.away():
+        said = await asyncio.gather(*(acks.ack(place) for place in pending[:5]), return_exceptions=True)
+        assert all(isinstance(one, RedisError) for one in said), said
+    await acks.ack(pending[0])
+    await link.aclose()
 
 
 async def test_a_stream_is_kept_short_where_that_was_asked_for(client: Any, stream: str) -> None:

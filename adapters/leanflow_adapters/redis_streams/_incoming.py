@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 
 from leanflow._call import Reply
 from leanflow_adapters._bus import SetAside
+from leanflow_adapters.redis_streams._acks import Acks
 from leanflow_adapters.redis_streams._link import Link, translated
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class GroupSource:
         self._consumer = f"leanflow-{uuid4().hex}"
         self._holds = False
         self._here: set[bytes] = set()  # what is with the receiver
+        self._acks = Acks(link, stream, group)
 
     async def open(self) -> None:
         """Connect; make the stream and the group if they are not there: it begins with the stream's first message."""
@@ -169,7 +171,7 @@ class GroupSource:
     def _delivery(self, place: bytes, fields: Mapping[bytes, bytes], tries: int) -> GroupDelivery:
         self._here.add(place)
         keys = _Keys(self._stream, self._group, self._waiting, self._aside, self._here)
-        return GroupDelivery(self._link, keys, place, fields, tries)
+        return GroupDelivery(self._link, keys, self._acks, place, fields, tries)
 
 
 @attrs.frozen
@@ -186,9 +188,12 @@ class _Keys:
 class GroupDelivery:
     """One entry of a stream."""
 
-    def __init__(self, link: Link, keys: _Keys, place: bytes, fields: Mapping[bytes, bytes], tries: int) -> None:
+    def __init__(
+        self, link: Link, keys: _Keys, acks: Acks, place: bytes, fields: Mapping[bytes, bytes], tries: int
+    ) -> None:
         self._link = link
         self._keys = keys
+        self._acks = acks
         self._place = place
         self._fields = fields
         self.tries = tries
@@ -210,7 +215,7 @@ class GroupDelivery:
     async def ack(self) -> None:
         """Acknowledge."""
         with self._ending():
-            await self._client.xack(self._keys.stream, self._keys.group, self._place)
+            await self._acks.ack(self._place)
 
     async def again(self, delay: float) -> None:
         """Let it wait for its time."""
