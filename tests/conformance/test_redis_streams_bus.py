@@ -267,7 +267,9 @@ async def pending(client: Any, stream: str) -> list[bytes]:
     return [place for place, _ in entries]
 
 
-async def test_acknowledgements_that_come_together_go_together(client: Any, stream: str, pending: list[bytes]) -> None:
+async def test_acknowledgements_that_come_together_go_together(
+    client: Any, stream: str, pending: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fifty take one command, those that come while it is under way another; each returns once it is done."""
     link, sent = Link("bus", support.URL, None), []
     acks, xack = Acks(link, stream, "group"), link.client.xack
