@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 from leanflow import Answer, Call, LeanFlow, Policy, Resource, State, sign
 from leanflow_adapters.sqlite import SQLiteStore
@@ -29,6 +30,7 @@ class Lean:
 
     def __init__(self) -> None:
         self.placed = 0
+        self._tag = uuid4().hex[:8]  # several processes may share a store
         self._now = datetime.now(UTC).isoformat()
 
     async def send(self, call: Call) -> Answer:
@@ -36,7 +38,7 @@ class Lean:
         if "/results/" in call.path:
             return Answer(status=200, body=OK % call.path.rsplit("/", 1)[1].encode())
         self.placed += 1
-        body = {"status": "RECONNECT_REQUIRED", "results_id": f"r{self.placed}", "timestamp": self._now, "data": None}
+        body = {"status": "RECONNECT_REQUIRED", "results_id": f"r{self._tag}-{self.placed}", "timestamp": self._now, "data": None}
         return Answer(status=200, body=json.dumps(body).encode())
 
     async def token(self, customer_id: str) -> str | None:

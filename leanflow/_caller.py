@@ -16,7 +16,7 @@ from leanflow._request import DataRequest, Resource
 from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow._steps import Steps
-from leanflow.errors import CallFailed, MalformedBody, RequestNotFound, StoreUnavailable
+from leanflow.errors import CallFailed, MalformedBody, NotStarted, RequestNotFound, StoreUnavailable
 from leanflow.events import (
     ActionDue,
     AnsweredOk,
@@ -70,6 +70,8 @@ class Caller:
                     await self._call(request, self._collect(request))
         except StoreUnavailable as error:
             _log.warning("the store is unavailable: %s", error.reason, extra=_extra(request))
+        except NotStarted:
+            _log.warning("the store was closed while at work on it", extra=_extra(request))
         except RequestNotFound:
             _log.info("erased while at work on it", extra=_extra(request))
 

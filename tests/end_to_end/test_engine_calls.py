@@ -190,6 +190,21 @@ async def _kill(flows: LeanFlow, *tasks: asyncio.Task[Any]) -> None:
     await flows._store.aclose()
 
 
+async def test_a_call_ends_without_an_error_when_the_store_is_closed_under_it(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """Who is asked while the engine closes is answered late: the request is due again when its lease ends."""
+    held = Held(lean)
+    async with engine(make(), lean, clock) as flows:
+        asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
+        first = await held.arrived.get()
+        (placing,) = flows._placing.values()
+        asking.cancel()
+        await flows._store.aclose()
+        first.set()
+        await placing
+
+
 def _stop_renewing(flows: LeanFlow) -> None:
     """Let the leases of this engine run out, as if it were frozen."""
     for task in flows._keeping:
