@@ -38,7 +38,12 @@ class Lean:
         if "/results/" in call.path:
             return Answer(status=200, body=OK % call.path.rsplit("/", 1)[1].encode())
         self.placed += 1
-        body = {"status": "RECONNECT_REQUIRED", "results_id": f"r{self._tag}-{self.placed}", "timestamp": self._now, "data": None}
+        body = {
+            "status": "RECONNECT_REQUIRED",
+            "results_id": f"r{self._tag}-{self.placed}",
+            "timestamp": self._now,
+            "data": None,
+        }
         return Answer(status=200, body=json.dumps(body).encode())
 
     async def token(self, customer_id: str) -> str | None:
