@@ -66,7 +66,9 @@ async def serve_ours(binding: str, path: Path, pipe: Connection) -> None:
 
 
 def _bound() -> socket.socket:
-    sock = socket.socket()
+    # As servers make their own: asyncio turns Nagle's algorithm off only where the protocol is named, and an answer in
+    # two pieces, as ASGI servers send it, would wait for the client's delayed acknowledgement.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
     return sock
 

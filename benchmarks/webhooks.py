@@ -91,6 +91,7 @@ async def load(port: int, names: list[str]) -> tuple[float, float]:
                 start = time.perf_counter()
                 async with session.post(f"http://127.0.0.1:{port}/lean", data=raw, headers=headers) as answer:
                     assert answer.status == 200, answer.status
+                    await answer.read()
                 times.append(time.perf_counter() - start)
 
         begin = time.perf_counter()
@@ -102,7 +103,7 @@ async def load(port: int, names: list[str]) -> tuple[float, float]:
 def measure(kind: str) -> tuple[float, float]:
     """Serve in another process, load from this one."""
     context = mp.get_context("spawn")
-    with TemporaryDirectory() as folder, socket.socket() as sock:
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         sock.bind(("127.0.0.1", 0))
         here, there = context.Pipe()
         process = context.Process(target=server, args=(kind, Path(folder) / "flows.db", sock, there))

@@ -320,7 +320,7 @@ def _webhooks(flows: LeanFlow, last: int | None) -> Any:
 
 def _listener() -> socket.socket:
     """Return a listening socket whose connections bring little at a time: asyncio takes in all there is, to 256 KiB."""
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle off
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
     listener.bind(("127.0.0.1", 0))
