@@ -144,24 +144,26 @@ async def _growth(run: Callable[..., Awaitable[float]], flows: int, large: int) 
 def sweep(scale: float) -> None:
     """Print what it costs to claim what is due among many that wait."""
     waiting, due = int(WAITING * scale), int(DUE * scale)
-    base, own = asyncio.run(_sweep(waiting, due))
+    base, own, left = asyncio.run(_sweep(waiting, due))
     print(
         f"claiming {due:,} due of {waiting:,} waiting, 100 at a time, each batch committed, median of {ROUNDS} rounds"
     )
     print(f"  floor {base * 1e6:5.1f} us each, leanflow {own * 1e6:5.1f} = {own / base:.2f} x (budget 1.2 x)")
+    print(f"  leanflow, all of it left under lease: {left * 1e6:5.1f} us each")
 
 
-async def _sweep(waiting: int, due: int) -> tuple[float, float]:
-    seen: tuple[list[float], list[float]] = ([], [])
+async def _sweep(waiting: int, due: int) -> tuple[float, float, float]:
+    seen: tuple[list[float], list[float], list[float]] = ([], [], [])
     async with schema() as name, hand.floor_schema() as other:
         await fill(name, waiting, ended=0)
         await fill_floor(other, waiting, ended=0)
         for _ in range(ROUNDS):
-            await make_due(name, due)
             await make_due(other, due)
             seen[0].append(await floor_sweep(other) / due)
-            seen[1].append(await our_sweep(name) / due)
-    return median(seen[0]), median(seen[1])
+            for times, finishes in ((seen[1], True), (seen[2], False)):
+                await make_due(name, due)
+                times.append(await our_sweep(name, finishes=finishes) / due)
+    return median(seen[0]), median(seen[1]), median(seen[2])
 
 
 def size(scale: float) -> None:

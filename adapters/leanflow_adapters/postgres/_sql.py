@@ -82,7 +82,7 @@ CLAIM = Write(
         WHERE scope = $1 AND due_at IS NOT NULL AND due_at <= (SELECT now FROM moment)
         AND state = ANY ($6::text[]) AND resource = ANY ($7::text[]) -- others are a newer version's
         AND (owner IS NULL OR lease_until IS NULL OR lease_until <= (SELECT now FROM moment))
-        ORDER BY due_at, id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED)
+        ORDER BY due_at LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE "leanflow".requests r SET call_no = r.call_no + 1, owner = $3, lease_until = moment.now + $4::interval
     FROM due, moment WHERE r.id = due.id AND r.id = ANY (ARRAY(SELECT id FROM due))
     RETURNING r.id, r.due_at, r.record, r.call_no, moment.now, due.owner IS NOT NULL AS taken_over""",
