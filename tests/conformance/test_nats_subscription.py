@@ -99,7 +99,7 @@ async def test_a_subject_without_a_stream_is_named(client: Client) -> None:
     for arguments in cases:
         with pytest.raises(BrokerSetup, match=f"no stream .* takes the subject '{name}.x'.*nats stream add"):
             async with bus.subscribe(f"{name}.x", fine, durable=name, **arguments):
-                pass  # pragma: no cover
+                pass  # pragma: no cover - entering raises
 
 
 async def test_a_stream_is_made_where_that_was_asked_for(client: Client) -> None:
@@ -131,7 +131,7 @@ async def test_a_consumer_that_would_lose_messages_is_refused(
     await client.jetstream().add_consumer(stream, config.evolve(durable_name=durable, filter_subject=subject))
     with pytest.raises(BrokerSetup, match=wrong):
         async with NatsBus(servers=support.URL).subscribe(f"{stream}.webhooks", fine, durable=durable):
-            pass  # pragma: no cover
+            pass  # pragma: no cover - entering raises
 
 
 async def test_an_order_to_the_server_is_no_reply_address(client: Client, stream: str) -> None:

@@ -237,7 +237,7 @@ class TestRedisStreamsSubscription(Subscribing):
             return answer
 
         subscription._fetching.cancel()  # type: ignore[union-attr] # it is there since it was entered
-        await asyncio.wait({subscription._fetching})  # type: ignore[type-var]
+        await asyncio.wait({subscription._fetching})  # type: ignore[type-var]  # it was entered, so there is one
         monkeypatch.setattr(source._link.client, "execute_command", followed)
         await subscription.__aexit__(None, None, None)
         assert said

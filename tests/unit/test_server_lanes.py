@@ -58,7 +58,7 @@ async def _by_redis() -> tuple[list[list[int]], list[int]]:
 async def test_a_batch_brings_few_bodies(lane: object, ask: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many bytes no other goes along; what is heavier goes alone; all go, in the order of arrival."""
     monkeypatch.setattr(lane, "HEAVIEST", HEAVIEST)
-    batches, replies = await ask()  # type: ignore[operator]
+    batches, replies = await ask()  # type: ignore[operator]  # a parameter: one of the two above
     assert tuple(replies) == WEIGHTS
     assert tuple(weight for batch in batches for weight in batch) == WEIGHTS
     assert all(sum(batch) <= HEAVIEST or len(batch) == 1 for batch in batches)
