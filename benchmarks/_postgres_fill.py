@@ -21,7 +21,7 @@ _OURS = (
         entity_id, fingerprint, record)
     SELECT id, {scope}, CASE WHEN over THEN 'fetched' ELSE 'awaiting_user' END, 5, 2,
         CASE WHEN NOT over THEN timestamptz '2036-01-01' + interval '1 ms' * n END, CASE WHEN over THEN at END, at, at,
-        'accounts', 'old' || n, 'old' || n, '{record}' FROM ({numbers}) AS numbers""",
+        'accounts', 'old' || n, 'old' || n, replace('{record}', '{first}', id::text) FROM ({numbers}) AS numbers""",
     """INSERT INTO history (request_id, version, key, at, tag, to_state, event)
     SELECT id, 5, 'event:' || id, created_at, 'x', 'fetched', '{event}' FROM requests""",
     "INSERT INTO inbox SELECT scope, 'event:' || id, 'x', created_at FROM requests",
@@ -39,8 +39,8 @@ _FLOOR = (
 
 async def fill(schema: str, count: int, ended: float = ENDED) -> None:
     """Store so many requests in leanflow's tables, that share of them ended, the others due in ten years."""
-    record = record_of(waiting(0, datetime(2036, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)))
-    words = {"record": record, "scope": scope_number(SCOPE), "event": EVENT}
+    first = waiting(0, datetime(2036, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    words = {"record": record_of(first), "first": first.id, "scope": scope_number(SCOPE), "event": EVENT}
     await bulk(schema, _spelled(_OURS, count, ended, words))
 
 

@@ -52,7 +52,8 @@ async def our_sweep(schema: str, *, finishes: bool) -> float:
         seconds += time.perf_counter() - start
         claimed = bool(found)
         if finishes:
-            await connection.execute(_FINISH.format(schema), [one.request.id for one in found])
+            done = await connection.execute(_FINISH.format(schema), [one.request.id for one in found])
+            assert done == f"UPDATE {len(found)}"  # else all of it would stay under lease here, too
     await connection.execute(_FINISH_ALL.format(schema))
     await connection.close()
     await store.aclose()

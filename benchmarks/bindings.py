@@ -2,7 +2,8 @@
 
 The minimum reads the body, checks the HMAC, parses JSON and commits one group-committed step (`benchmarks._floor`);
 in Django and Flask, under gunicorn's threads, it inserts one row and commits (`benchmarks._least_wsgi`). The load comes
-from a second process over kept connections; minimum and binding run alternately in a third.
+from a second process over kept connections; minimum and binding run alternately in a third. leanflow runs without
+workers, since the minimum does nothing but take webhooks in: `webhooks` shows what workers in the same process cost.
 """
 
 from __future__ import annotations
@@ -51,15 +52,17 @@ async def serve_floor(binding: str, path: Path, pipe: Connection) -> None:
 
 
 async def serve_ours(binding: str, path: Path, pipe: Connection) -> None:
-    """Serve leanflow, its workers at work too, with as many requests that await their user."""
-    if binding in WSGI_OURS:
-        with Blocking.over(engine(path)) as blocking:
-            names = blocking.run(awaiting_users, COUNT)
-            with gunicorn(WSGI_OURS[binding](blocking), threads=THREADS) as base:
-                await _until_told(pipe, _port(base), names)
-        return
+    """Serve leanflow with as many requests that await their user; its workers would be another process's."""
     async with engine(path) as flows:
         names = await awaiting_users(flows, COUNT)
+    if binding in WSGI_OURS:
+        with (
+            Blocking.over(engine(path, workers=0)) as blocking,
+            gunicorn(WSGI_OURS[binding](blocking), threads=THREADS) as base,
+        ):
+            await _until_told(pipe, _port(base), names)
+        return
+    async with engine(path, workers=0) as flows:
         with _bound() as sock:
             async with serving(bound(binding, flows), sock):
                 await _until_told(pipe, sock.getsockname()[1], names)

@@ -1,6 +1,8 @@
 """Webhooks over HTTP: parse, verify, step, commit, 200; against a bare aiohttp handler with HMAC and a floor step.
 
-The load comes from a second process; floor and leanflow run alternately in a third.
+The load comes from a second process; floor and leanflow run alternately in a third. leanflow runs once without workers,
+which are another process's then, and does what the floor does; and once with them: then each webhook has the results
+fetched as well, a claim, a call and another two steps beside its own.
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ import multiprocessing as mp
 import socket
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from aiohttp import ClientSession, TCPConnector, web
 
 from benchmarks._floor import Floor
-from benchmarks._ours import SECRET, engine, webhook
-from leanflow import Resource
+from benchmarks._ours import SECRET, awaiting_users, engine, reconnected
 from leanflow_adapters.web.aiohttp import add_webhook
 
 COUNT, CALLERS, ROUNDS = 6000, 64, 3
@@ -50,16 +54,11 @@ async def serve_floor(path: Path, sock: socket.socket, pipe: Connection) -> None
     db.close()
 
 
-async def serve_ours(path: Path, sock: socket.socket, pipe: Connection) -> None:
-    """leanflow, its workers at work too; as many requests that await their user."""
+async def serve_ours(path: Path, sock: socket.socket, pipe: Connection, *, workers: int = 0) -> None:
+    """leanflow, with as many requests that await their user."""
     async with engine(path) as flows:
-        names = []
-        for first in range(0, COUNT, 100):
-            requests = await asyncio.gather(
-                *(flows.request(Resource.accounts, entity_id=f"e{n}") for n in range(first, first + 100))
-            )
-            prompts = await asyncio.gather(*(flows.prompt(r.id) for r in requests))
-            names += [p.reconnect_id for p in prompts]
+        names = await awaiting_users(flows, COUNT)
+    async with engine(path, workers=workers) as flows:
         app = web.Application()
         add_webhook(app, "/lean", flows)
         await _run(app, sock, pipe, names)
@@ -76,12 +75,19 @@ async def _run(app: web.Application, sock: socket.socket, pipe: Connection, name
 
 def server(kind: str, path: Path, sock: socket.socket, pipe: Connection) -> None:
     """The serving process."""
-    asyncio.run({"floor": serve_floor, "leanflow": serve_ours}[kind](path, sock, pipe))
+    asyncio.run(SERVED[kind](path, sock, pipe))
+
+
+SERVED: dict[str, Callable[[Path, socket.socket, Connection], Coroutine[Any, Any, None]]] = {
+    "floor": serve_floor,
+    "leanflow": serve_ours,
+    "with workers": partial(serve_ours, workers=1),
+}
 
 
 async def load(port: int, names: list[str]) -> tuple[float, float]:
     """Return webhooks per second, and the 99th percentile in seconds."""
-    hooks = [webhook(f"w{n}", "entity.reconnected", id=f"e{n}", reconnect_id=name) for n, name in enumerate(names)]
+    hooks = list(reconnected(names))
     todo = iter(hooks)
     times: list[float] = []
     async with ClientSession(connector=TCPConnector(limit=CALLERS)) as session:
@@ -118,17 +124,18 @@ def measure(kind: str) -> tuple[float, float]:
 
 def main() -> None:
     """Print the ratios."""
-    rates: dict[str, list[float]] = {"floor": [], "leanflow": []}
-    tails: dict[str, list[float]] = {"floor": [], "leanflow": []}
+    rates: dict[str, list[float]] = {kind: [] for kind in SERVED}
+    tails: dict[str, list[float]] = {kind: [] for kind in SERVED}
     for _ in range(ROUNDS):
         for kind, seen in rates.items():
             rate, tail = measure(kind)
             seen.append(rate)
             tails[kind].append(tail)
-    base, own = median(rates["floor"]), median(rates["leanflow"])
+    base = median(rates["floor"])
     print(f"webhooks over HTTP, {CALLERS} connections, median of {ROUNDS} interleaved rounds (budget {BUDGET} x)")
-    print(f"  floor    {base:6.0f}/s  p99 {median(tails['floor']) * 1e3:5.1f} ms")
-    print(f"  leanflow {own:6.0f}/s  p99 {median(tails['leanflow']) * 1e3:5.1f} ms = {own / base:.2f} x")
+    for kind, seen in rates.items():
+        own, tail = median(seen), median(tails[kind]) * 1e3
+        print(f"  {kind:12} {own:6.0f}/s = {own / base:.2f} x  p99 {tail:5.1f} ms")
     sys.stdout.flush()
 
 

@@ -13,7 +13,7 @@ from leanflow._policy import Policy
 from leanflow.errors import BusUnavailable, CallerError, InvalidRequest, SetupError
 from leanflow.ports import WAKE, Bus, Clock, Filtering, OutboxRow, Sink
 
-__all__ = ["BusLine", "by_name", "is_away", "open_all"]
+__all__ = ["BusLine", "buses_of", "by_name", "is_away", "open_all"]
 
 _log = logging.getLogger("leanflow.outbox")
 T = TypeVar("T")
@@ -23,6 +23,26 @@ STARTING = timedelta(seconds=2)
 
 RESTS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 30))
 """Waits before a bus that was away is tried again; the last is repeated."""
+
+
+def buses_of(given: Bus | Iterable[Bus] | None) -> list[Bus]:
+    """Return one bus, several or none as a list.
+
+    Raises:
+        InvalidRequest: something is no bus.
+    """
+    buses: list[Bus]
+    if given is None:
+        buses = []
+    elif isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        buses = list(given)
+    else:
+        buses = [given]
+    for bus in buses:
+        if isinstance(bus, type) or not callable(getattr(bus, "publish", None)):
+            kind = "a class" if isinstance(bus, type) else type(bus).__name__
+            raise InvalidRequest("bus", f"must be a bus, as NatsBus('nats://…'), or several of them, not {kind}")
+    return buses
 
 
 def by_name(buses: Iterable[Bus], others: Iterable[str]) -> dict[str, Bus]:
@@ -46,8 +66,8 @@ def by_name(buses: Iterable[Bus], others: Iterable[str]) -> dict[str, Bus]:
 
 
 def is_away(error: BaseException) -> bool:
-    """Return whether an error says that the broker is away, which is no announcement's fault: it is tried for ever."""
-    return isinstance(error, BusUnavailable | ConnectionError)
+    """Return whether the broker is away or does not answer, which is no announcement's fault: it is tried for ever."""
+    return isinstance(error, BusUnavailable | ConnectionError | TimeoutError)
 
 
 class BusLine:
@@ -65,6 +85,7 @@ class BusLine:
         self._is_ours = False
         self._opening = False
         self._failures = 0
+        self._again_at: datetime | None = None
         self._rest_until: datetime | None = None
         self._stuck: set[asyncio.Future[None]] = set()
 
@@ -124,11 +145,13 @@ class BusLine:
         if len(errors) != len(batch):
             wrong = BusUnavailable(self.name, f"it answered for {len(errors)} of {len(batch)}")
             errors = [wrong] * len(batch)
-        if errors and all(error is not None and _is_for_all(error) for error in errors):
-            self._rest(next(error for error in errors if error is not None))
-        else:
-            self._failures, self._rest_until = 0, None
+        self._learn(errors)
         return errors
+
+    @property
+    def again_at(self) -> datetime:
+        """When what met an outage is to be tried again: now, if there is none any more."""
+        return self._again_at or self._clock.now()
 
     @property
     def resting_until(self) -> datetime | None:
@@ -138,23 +161,43 @@ class BusLine:
     async def aclose(self) -> None:
         """Close what was opened here."""
         ours, self._is_ours, self._is_open = self._is_ours, False, False
-        self._failures, self._rest_until = 0, None
+        self._recover()
         if ours:
             await self._within(self._bus.aclose(), self._timeout)
 
+    def _learn(self, errors: Sequence[BaseException | None]) -> None:
+        """Take note of what became of a batch: all, some or none of it met an outage."""
+        away = [error for error in errors if error is not None and is_away(error)]
+        if away and len(away) == len(errors):
+            self._rest(away[0])
+        elif away:  # as those for a partition without a leader: the others need not wait
+            self._rest_until = None
+            self._put_off(away[0], f" for {len(away)} of {len(errors)} announcements")
+        elif self._clock.now() >= self.again_at:  # before that, only others than those that were away got through
+            self._recover()
+
+    def _recover(self) -> None:
+        self._failures, self._again_at, self._rest_until = 0, None, None
+
     def _rest(self, error: BaseException) -> None:
+        self._rest_until = self._put_off(error)
+
+    def _put_off(self, error: BaseException, what_for: str = "") -> datetime:
+        """Tell of an outage; return when what met it is tried again, which is later each time."""
         wait = wait_before(RESTS, self._failures, self.name)
-        self._rest_until = self._clock.now() + wait
+        self._again_at = self._clock.now() + wait
         self._failures += 1
         level = logging.ERROR if isinstance(error, CallerError | SetupError) else logging.WARNING
         what = str(error) if isinstance(error, CallerError | SetupError | BusUnavailable) else type(error).__name__
-        _log.log(level, "%s is away and is tried again in %.0f s: %s", self.name, wait.total_seconds(), what)
+        facts = (self.name, what_for, wait.total_seconds(), what)
+        _log.log(level, "%s is away%s and is tried again in %.0f s: %s", *facts)
+        return self._again_at
 
     async def _within(self, doing: Awaitable[T], limit: timedelta) -> T:
         """Wait so long for the bus and no longer, even if it does not let itself be cancelled.
 
         Raises:
-            TimeoutError: it took longer. It is asked for nothing more before it has ended.
+            BusUnavailable: it took longer. It is asked for nothing more before it has ended.
         """
         task = asyncio.ensure_future(doing)
         try:
@@ -166,7 +209,7 @@ class BusLine:
                 self._stuck.add(ended)
                 ended.add_done_callback(self._stuck.discard)
         if not task.done():
-            raise TimeoutError(f"{self.name} took longer than {limit.total_seconds():g} s")
+            raise BusUnavailable(self.name, f"it took longer than {limit.total_seconds():g} s")
         return task.result()
 
 
@@ -181,11 +224,6 @@ async def open_all(lines: Iterable[BusLine]) -> None:
     for error in ended:
         if error is not None:
             raise error
-
-
-def _is_for_all(error: BaseException) -> bool:
-    """Return whether an error says that others would fail as well."""
-    return is_away(error) or isinstance(error, TimeoutError)
 
 
 async def _ended(task: asyncio.Future[T]) -> None:

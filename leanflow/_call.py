@@ -55,9 +55,11 @@ class Reply:
         body: a short text, safe to send.
         headers: names in lower case.
         retry: True when the sender should send the same again.
+        reason: why it is not taken in, for whoever runs this: never for the sender.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = _EMPTY
     retry: bool = False
+    reason: str = attrs.field(default="", eq=False)

@@ -17,7 +17,7 @@ from leanflow._request import DataRequest, Scope
 from leanflow._settings import Settings
 from leanflow._step_rows import CUSTOMER, ENTITY
 from leanflow._steps import Steps
-from leanflow.errors import RequestNotFound
+from leanflow.errors import KeyMissing, RequestNotFound
 from leanflow.events import Cancelled
 from leanflow.ports import REENCRYPTED, Body, Encrypting, Erased, Part, Query, Reencrypted, Store
 
@@ -25,7 +25,7 @@ __all__ = ["Eraser", "Reencryption", "mentions"]
 
 AT_ONCE = 100
 SLICE = 20
-"""Bodies that are encrypted anew at a time: each may have a megabyte."""
+"""Bodies that are looked at at a time: each may have a megabyte."""
 
 
 class Eraser:
@@ -38,13 +38,14 @@ class Eraser:
         self._steps = steps
         self._now = settings.clock.now()
         self._is_doubtful = False  # whether a request was met that by its id was made after the tombstones
+        self._met_unreadable = False
 
     async def erase_entity(self, entity_id: str) -> Erased:
         """Delete everything of an entity; return what there was."""
         names = [(ENTITY, entity_id)]
         gone = await self._forget(names)
         gone += await self._erase(Query(entity_id=entity_id))
-        return gone + await self._look_again(names)
+        return gone + await self._look_again(names) + await self._left()
 
     async def erase_customer(self, customer_id: str) -> Erased:
         """Delete everything of a customer and of the entities that the customer's requests name."""
@@ -54,7 +55,7 @@ class Eraser:
         for entity_id in entities:  # by whichever request the entity was found, it goes after those that do not say so
             gone += await self._erase(Query(entity_id=entity_id), but=customer_id)
         gone += await self._erase(Query(customer_id=customer_id))
-        return gone + await self._look_again(names)
+        return gone + await self._look_again(names) + await self._left()
 
     async def _forget(self, names: Sequence[tuple[str, str]]) -> Erased:
         """Leave tombstones, and delete what names one of these ids, whether it belongs to a request or to none."""
@@ -74,15 +75,34 @@ class Eraser:
         """Delete the parked events and the announcements that name one of these ids."""
         values = frozenset(value for _, value in names)
         gone = Erased()
-        async for body in _all_bodies(self._store, self._scope, Part.parked):
-            if mentions(body.content, values):
-                parked = await self._store.orphan(self._scope, body.place[0], ())
-                gone += Erased(parked=int(parked))
-        async for body in _all_bodies(self._store, self._scope, Part.announcements):
-            if mentions(body.content, values):
-                await self._store.delivered(self._scope, [body.place])
-                gone += Erased(webhooks=1) if body.tag == "webhook" else Erased(announcements=1)
+        async for found in self._told():
+            self._met_unreadable = self._met_unreadable or any(body.unreadable is not None for body in found)
+            named = [body for body in found if body.unreadable is None and _is_about(body, values)]
+            if named:
+                gone += await self._take_away(named)
         return gone
+
+    async def _take_away(self, named: Sequence[Body]) -> Erased:
+        if named[0].part is Part.parked:
+            return Erased(parked=sum([await self._store.orphan(self._scope, body.place[0], ()) for body in named]))
+        await self._store.delivered(self._scope, [body.place for body in named])
+        webhooks = sum(body.tag == "webhook" for body in named)
+        return Erased(webhooks=webhooks, announcements=len(named) - webhooks)
+
+    async def _left(self) -> Erased:
+        """Count what nobody can decrypt, and did not go with a request."""
+        if not self._met_unreadable:
+            return Erased()
+        left = [sum(body.unreadable is not None for body in found) async for found in self._told()]
+        return Erased(unreadable=sum(left))
+
+    async def _told(self) -> AsyncIterator[Sequence[Body]]:
+        """Yield what may name somebody and yet belong to no request: parked events, then announcements, in slices."""
+        for part in (Part.parked, Part.announcements):
+            after: tuple[str, str] | None = None
+            while found := await self._store.bodies(self._scope, part, after=after, limit=SLICE):
+                yield found
+                after = found[-1].place
 
     async def _erase(self, query: Query, *, but: str | None = None) -> Erased:
         """Erase the requests that a query finds, each in a transaction of its own, except of the customer `but`."""
@@ -128,15 +148,30 @@ class Reencryption:
         for part in parts[parts.index(reached[0]) if reached else 0 :]:
             after = reached[1] if reached is not None and reached[0] is part else None
             while found := await self._store.bodies(self._scope, part, after=after, limit=SLICE):
-                old = [(body, body.content) for body in found if not self._keys.is_current(body)]
-                written = await self._store.rewrite(self._scope, old) if old else 0
-                done = Reencrypted(looked_at=done.looked_at + len(found), written=done.written + written)
+                done = await self._write_anew(found, done)
                 after = found[-1].place
                 await self._store.remember(self._scope, REENCRYPTED, json.dumps([self._keys.newest, part, *after]))
                 progress(done)
         await self._keys.retire(self._scope)
         await self._store.remember(self._scope, REENCRYPTED, "")
         return done
+
+    async def _write_anew(self, found: Sequence[Body], done: Reencrypted) -> Reencrypted:
+        """Encrypt those anew that need it and can be read.
+
+        Raises:
+            KeyMissing: one was encrypted with a key that was not given, and not given as lost either.
+        """
+        old = [body for body in found if not self._keys.is_current(body)]
+        for body in old:
+            if isinstance(body.unreadable, KeyMissing):
+                raise body.unreadable
+        readable = [(body, body.content) for body in old if body.unreadable is None]
+        return Reencrypted(
+            looked_at=done.looked_at + len(found),
+            written=done.written + (await self._store.rewrite(self._scope, readable) if readable else 0),
+            unreadable=done.unreadable + sum(body.unreadable is not None for body in found),
+        )
 
     async def _reached(self) -> tuple[Part, tuple[str, str]] | None:
         """Return behind which body an interrupted run with the same key goes on."""
@@ -147,13 +182,19 @@ class Reencryption:
         return (Part(part), (first, second)) if key == self._keys.newest else None
 
 
-async def _all_bodies(store: Store, scope: Scope, part: Part) -> AsyncIterator[Body]:
-    """Yield the bodies of one part."""
-    after: tuple[str, str] | None = None
-    while found := await store.bodies(scope, part, after=after, limit=AT_ONCE):
-        for body in found:
-            yield body
-        after = found[-1].place
+def _is_about(body: Body, values: frozenset[str]) -> bool:
+    """Return whether a body names one of these ids: Lean's anywhere, ours where we put Lean's ids.
+
+    What an application calls its requests by may be the same text as some id of Lean's, and then says nothing.
+    """
+    if body.part is Part.parked or body.tag == "webhook":
+        return mentions(body.content, values)
+    try:
+        told = json.loads(body.content)
+    except ValueError:  # what was damaged must not keep the rest
+        return mentions(body.content, values)
+    request = told.get("request", told)  # of a change or report; else a wake, which has the ids itself
+    return not values.isdisjoint((request.get("entity_id"), request.get("customer_id")))
 
 
 def mentions(content: bytes, values: frozenset[str]) -> bool:

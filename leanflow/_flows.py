@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
-
-import attrs
+from typing import Any
 
 from leanflow import calls
-from leanflow._buses import BusLine, by_name, open_all
 from leanflow._call import Answer, Call, Reply
-from leanflow._caller import Caller
-from leanflow._handlers import Handlers, collect
-from leanflow._ids import new_id
+from leanflow._handlers import Handlers
 from leanflow._lean.documents import parse_customer
-from leanflow._notify import Notifier, rung_or_over
-from leanflow._observed import caller_of, keep_looking, receiver_of, relay_of, starting, steps_of, transport_of
-from leanflow._operations import states_of
+from leanflow._life import Life
+from leanflow._notify import rung_or_over
+from leanflow._observed import receiver_of, transport_of
+from leanflow._operations import check_id, states_of
 from leanflow._policy import Policy
 from leanflow._prompts import ConnectPrompt
-from leanflow._reconcile import Reconciler
-from leanflow._relay import Audience
 from leanflow._request import DataRequest, Scope, State
-from leanflow._settings import Settings, check_settings
-from leanflow._sites import site
+from leanflow._settings import Settings, check_settings, overruled_scope, scope_of
 from leanflow._store_clock import StoreClock
 from leanflow._system import SystemClock, system_random
-from leanflow._transaction import Transaction
-from leanflow._upkeep import Upkeep
-from leanflow._worker import Worker
+from leanflow._transaction import Transaction, joined
 from leanflow.errors import (
     CallFailed,
     InvalidRequest,
-    KeyMissing,
     Livelock,
-    NotStarted,
-    WrongLoop,
 )
 from leanflow.observing import Observer
 from leanflow.ports import (
-    KEYS,
     Bus,
-    Claimed,
     Clock,
     Created,
-    Encrypting,
-    Hinting,
     HistoryEntry,
     RandomSource,
     Store,
@@ -59,8 +40,6 @@ from leanflow.ports import (
 
 __all__ = ["LeanFlow"]
 
-_log = logging.getLogger("leanflow.engine")
-
 LOOKS_PER_SECOND = 100
 """At the store, for all who wait: about a hundredth of what it can do."""
 
@@ -68,7 +47,7 @@ TICK_ROUNDS = 1000
 """Rounds of `tick` without rest that are taken for a livelock."""
 
 
-class LeanFlow(Upkeep):
+class LeanFlow(Life):
     """The engine: holds the reconnect loop for many data requests on one store.
 
     Built cold: no I/O, no event loop. `async with` opens what is not open, starts the workers, and closes again what it
@@ -83,9 +62,9 @@ class LeanFlow(Upkeep):
         webhook_secrets: Sequence[str],
         handlers: Iterable[Handlers] = (),
         bus: Bus | Iterable[Bus] | None = None,
-        app: str = "default",
-        environment: str = "sandbox",
-        region: str = "uae",
+        app: str | None = None,
+        environment: str | None = None,
+        region: str | None = None,
         api: str = "v2",
         clock: Clock | None = None,
         policy: Policy | None = None,
@@ -101,9 +80,9 @@ class LeanFlow(Upkeep):
             webhook_secrets: newest first; each signs on its own.
             handlers: who is to hear of what.
             bus: one or several, outgoing only.
-            app: Lean's application id.
-            environment: ``sandbox`` or ``production``.
-            region: ``uae`` or ``ksa``.
+            app: Lean's application id, as in prompts; ``default`` in the sandbox if it is not given.
+            environment: ``sandbox`` or ``production``; the transport's if it knows, else ``sandbox``.
+            region: ``uae`` or ``ksa``; the transport's if it knows, else ``uae``.
             api: ``v1`` or ``v2``, for new requests; a stored one keeps its own.
             clock: the system's unless given; not asked for the time where the store has a clock of its own.
             policy: waits, budgets and limits.
@@ -112,45 +91,25 @@ class LeanFlow(Upkeep):
             observer: sees what is done, as `leanflow_adapters.otel.Telemetry`.
 
         Raises:
-            InvalidRequest: an argument is wrong, as an empty secret.
+            InvalidRequest: an argument is wrong, as an empty secret, or an environment that is not the transport's.
         """
-        check_settings(
-            app=app, environment=environment, region=region, api=api, workers=workers, secrets=webhook_secrets
-        )
-        self._time = StoreClock(clock or SystemClock(), store)
+        parts = {"store": store, "transport": transport, "clock": clock, "dice": dice, "observer": observer}
+        check_settings(parts, policy=policy, api=api, workers=workers, secrets=webhook_secrets)
+        scope = scope_of(transport, app=app, environment=environment, region=region)
+        time = StoreClock(clock or SystemClock(), store)
         settings = Settings(
-            scope=Scope(app=app, environment=environment, region=region),
+            scope=scope,
             api=api,
             policy=policy or Policy(),
-            clock=self._time,
+            clock=time,
             dice=dice or system_random(),
             transport=transport_of(transport, observer),
             observer=observer,
+            overruled=overruled_scope(scope, environment=environment, region=region),
         )
-        self._notifier = Notifier()
-        steps = steps_of(settings, store, self._notifier, self._stir)
-        super().__init__(settings, store, steps)
-        self._transport = transport
+        super().__init__(settings, store, time=time, transport=transport, handlers=handlers, bus=bus, workers=workers)
         self._secrets = tuple(webhook_secrets)
-        self._receiver = receiver_of(settings, steps, self._secrets)
-        self._policy = settings.policy
-        self._dice = settings.dice
-        self._sets = [handlers] if isinstance(handlers, Handlers) else list(handlers)
-        self._handlers = collect(self._sets)
-        buses = [] if bus is None else bus if isinstance(bus, Iterable) else [bus]
-        named = by_name(buses, self._handlers)
-        self._buses = {name: BusLine(each, self._time, settings.policy) for name, each in named.items()}
-        self._face: Any = self  # what handlers that block are called with; `leanflow.blocking` puts itself there
-        self._workers_wanted = workers
-        self._workers: list[Worker] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._opened: list[Any] = []
-        self._creating: set[asyncio.Task[Created]] = set()
-        self._placing: dict[str, asyncio.Task[None]] = {}
-        self._owner = ""
-        self._caller: Caller
-        self._idle_worker: Worker
-        self._keeping: list[asyncio.Task[None]] = []
+        self._receiver = receiver_of(settings, self._steps, self._secrets)
 
     def __repr__(self) -> str:
         scope = self._scope
@@ -159,7 +118,7 @@ class LeanFlow(Upkeep):
     @property
     def policy(self) -> Policy:
         """Its waits, budgets and limits."""
-        return self._policy
+        return self._settings.policy
 
     @property
     def scope(self) -> Scope:
@@ -176,205 +135,21 @@ class LeanFlow(Upkeep):
         """How Lean is called."""
         return self._transport
 
-    # life
-
-    async def __aenter__(self) -> Self:
-        """Open what is not open, make the handlers known, start the workers.
-
-        Raises:
-            MigrationNeeded: the store's tables are of another version.
-            StoreUnavailable: it cannot be reached.
-        """
-        if self._loop is not None:
-            raise InvalidRequest("flows", "is open already; enter it once")
-        self._loop = asyncio.get_running_loop()
-        self._handlers = collect(self._sets)
-        for handlers in self._sets:
-            handlers.taken_up()
-        try:
-            await self._open()
-        except BaseException:
-            await self._stop()
-            raise
-        return self
-
-    async def _open(self) -> None:
-        if not self._store.is_open:
-            await self._store.open()
-            self._opened.append(self._store)
-        if not getattr(self._transport, "is_open", False):
-            self._opened.append(self._transport)
-        self._opened += self._buses.values()
-        await open_all(self._buses.values())
-        if not isinstance(self._store, Encrypting) and (keys := await self._store.remember(self._scope, KEYS)):
-            raise KeyMissing(keys)
-        sinks = [*(h.sink for h in self._handlers.values()), *(line.sink for line in self._buses.values())]
-        await self._store.register(self._scope, sinks)
-        await self._time.set()
-        owner = new_id(self._clock.now(), self._dice)
-        self._owner = owner
-        self._caller = caller_of(self._settings, self._store, self._steps, owner)
-        self._idle_worker = self._worker(owner, self._caller)
-        self._workers = [self._worker(f"{owner}.{n}") for n in range(1, self._workers_wanted + 1)]
-        kept = [self._caller.keep_leases(), self._time.keep()]
-        observer = self._settings.observer
-        if observer is not None and self._workers:
-            kept.append(keep_looking(observer, self, self._clock))
-        with starting(observer):
-            self._keeping = [asyncio.create_task(each) for each in kept]
-            for worker in self._workers:
-                worker.start()
-        if (
-            isinstance(self._store, Hinting)
-            and (hearing := await self._store.hear(self._scope, self._heard)) is not None
-        ):
-            self._opened.append(hearing)
-
-    def _worker(self, owner: str, caller: Caller | None = None) -> Worker:
-        if caller is None:
-            caller = caller_of(self._settings, self._store, self._steps, owner)
-        audience = Audience(handlers=self._handlers, buses=self._buses, engine=self, face=self._face)
-        relay = relay_of(self._settings, self._store, self._steps, audience, owner)
-        return Worker(self._settings, self._store, caller=caller, relay=relay, reconciler=self._reconciler())
-
-    def _reconciler(self) -> Reconciler:
-        return Reconciler(self._settings, self._store, self._steps)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Wait for what is in flight, at most the policy's `shutdown_wait`, stop the workers, close what was opened.
-
-        Being cancelled meanwhile shortens the wait, and nothing else: it is raised once all is stopped and closed.
-        """
-        await self._stop()
-
-    async def _stop(self) -> None:
-        """Stop and close, to the end, however often we are cancelled meanwhile."""
-        hurry = asyncio.Event()
-        leaving = asyncio.create_task(self._leave(hurry), name="leanflow leaving")
-        cancelled: asyncio.CancelledError | None = None
-        while not leaving.done():
-            try:
-                await asyncio.wait({leaving})
-            except asyncio.CancelledError as error:
-                hurry.set()
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-        leaving.result()
-
-    async def _leave(self, hurry: asyncio.Event) -> None:
-        try:
-            await rung_or_over(hurry, self._finish())
-            for worker in self._workers:
-                await worker.abandon()
-            others = [*self._placing.values(), *self._keeping]
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            self._workers, self._keeping = [], []
-            await self._close_opened()
-        finally:
-            for handlers in self._sets:
-                handlers.let_go()
-            self._loop = None
-
-    async def _finish(self) -> None:
-        """Wait for what is in flight, at most the policy's `shutdown_wait`."""
-        wait = self._policy.shutdown_wait.total_seconds()
-        if self._creating:
-            await asyncio.wait(self._creating, timeout=wait)
-        finishing = [worker.finish(wait) for worker in self._workers]
-        if placing := list(self._placing.values()):
-            finishing.append(_ended(placing, wait))
-        await asyncio.gather(*finishing, return_exceptions=True)
-
-    async def _close_opened(self) -> None:
-        while self._opened:
-            try:
-                await self._opened.pop().aclose()
-            except Exception:  # noqa: BLE001, RUF100 - one that does not close must not keep the others open
-                _log.exception("closing failed and goes on")
-
-    def _check(self) -> None:
-        if self._loop is None:
-            raise NotStarted
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongLoop
-
-    def _stir(self, *, announced: bool, due_at: datetime | None) -> None:
-        for worker in self._workers:
-            worker.stir(announced=announced, due_at=due_at)
-
-    def _heard(self, request_ids: Sequence[str]) -> None:
-        """Take the hint that another process has moved these: what was known of them is old, and there may be work."""
-        for request_id in request_ids:
-            self._steps.forget(request_id)
-            self._notifier.tell(request_id)
-        self._stir(announced=True, due_at=self._clock.now())
-
-    def _served(self) -> Collection[str]:
-        return (*self._handlers, *self._buses)
-
-    def _is_working(self) -> bool:
-        return bool(self._workers) and all(worker.is_alive for worker in self._workers)
-
-    # placing new requests
+    # new requests
 
     async def _create(
         self, made: DataRequest, renews: str | None = None, renewal: HistoryEntry | None = None
     ) -> Created:
-        """Insert it claimed by this engine, which places it at once: no worker takes it as well."""
-        creation = attrs.evolve(
-            self._creation(made.moved({"call_no": 1}), renews=renews, renewal=renewal),
-            owner=self._owner,
-            lease_until=self._clock.now() + self._policy.lease,
-        )
-        creating = asyncio.create_task(self._store.create(creation), name=f"leanflow create {made.id}")
-        self._creating.add(creating)
-        creating.add_done_callback(self._creating.discard)
-        try:
-            return await asyncio.shield(creating)
-        except asyncio.CancelledError:  # nobody waits any more, but what is stored and claimed must be placed
-            creating.add_done_callback(self._place_unwaited)
-            raise
-
-    def _place_unwaited(self, creating: asyncio.Task[Created]) -> None:
-        if not creating.cancelled() and creating.exception() is None and creating.result().is_new:
-            self._place(creating.result().request)
-
-    def _place(self, request: DataRequest) -> None:
-        """Place a new request in a task of the engine."""
-        site("created")
-        self._idle_worker.last_request = request.id
-        self._stir(announced=True, due_at=None)
-        now = self._clock.now()
-        claimed = Claimed(request=request, now=now, lease_until=now + self._policy.lease, taken_over=False)
-        task = asyncio.create_task(self._caller.run(claimed), name=f"leanflow place {request.id}")
-        self._placing[request.id] = task
-        task.add_done_callback(lambda _: self._placing.pop(request.id, None))
+        """Insert it claimed by this engine, which places it at once."""
+        creation = self._creation(made.moved({"call_no": 1}), renews=renews, renewal=renewal)
+        return await self._placing.create(creation)
 
     async def _created(self, created: Created) -> DataRequest:
-        """Place a new request and wait a little for Lean's answer; for one that is being placed here, wait too."""
-        request = created.request
-        if created.is_new:
-            self._place(request)
-        placing = self._placing.get(request.id)
-        if placing is None:
-            return request
-        await self._wait_for({placing}, self._policy.place_wait.total_seconds())
-        return await self._steps.load(request.id) or request  # what this process committed last is new enough
-
-    async def _wait_for(self, tasks: set[asyncio.Task[None]], seconds: float) -> None:
-        """Wait for tasks so long on our clock; neither a timeout nor a cancelled caller stops them."""
-        if seconds <= 0:
-            return
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({*tasks, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
+        """Place it if it is new, and wait a little for Lean's answer."""
+        if not await self._placing.placed(created):
+            return created.request
+        # What this process committed last is new enough.
+        return await self._steps.load(created.request.id) or created.request
 
     # webhooks
 
@@ -422,7 +197,8 @@ class LeanFlow(Upkeep):
             request_id: which.
             until: other states to wait for.
             after: a version that is known: wait for a later one, in any state, or in one of `until` if that is given.
-            timeout: seconds, or a timedelta, on the engine's clock; None: for ever.
+            timeout: seconds, or a timedelta, on the engine's clock; None: for ever. On one that stands still, as in
+                tests, it never ends unless the clock is moved meanwhile.
 
         Raises:
             InvalidRequest: `until` names no state.
@@ -430,6 +206,7 @@ class LeanFlow(Upkeep):
             TimeoutError: it took longer.
         """
         self._check()
+        check_id(request_id)
         wanted = states_of(tuple(State) if until is None and after is not None else until, "until")
         known = -1 if after is None else after
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
@@ -442,7 +219,7 @@ class LeanFlow(Upkeep):
                 is_wanted = request.state.needs_user if wanted is None else request.state in wanted
                 if request.state.is_end or (is_wanted and request.version > known):
                     return request
-                left = max(self._policy.poll.total_seconds(), self._notifier.listeners / LOOKS_PER_SECOND)
+                left = max(self._settings.policy.poll.total_seconds(), self._notifier.listeners / LOOKS_PER_SECOND)
                 if deadline is not None:
                     left = min(left, (deadline - self._clock.now()).total_seconds())
                     if left <= 0:
@@ -458,10 +235,7 @@ class LeanFlow(Upkeep):
         self._check()
         total = 0
         for _ in range(TICK_ROUNDS):
-            placing = set(self._placing.values())
-            if placing:
-                await asyncio.wait(placing)
-            done = await self._idle_worker.sweep() + len(placing)
+            done = await self._placing.settled() + await self._idle_worker.sweep()
             if done == 0:
                 return total
             total += done
@@ -525,8 +299,5 @@ class LeanFlow(Upkeep):
         """
         self._check()
         async with self._store.using(connection) as store:
-            yield Transaction(self._settings, store, self._check)
-
-
-async def _ended(tasks: Collection[asyncio.Task[None]], wait: float) -> None:
-    await asyncio.wait(tasks, timeout=wait)
+            with joined(self._settings, store, self._check) as transaction:
+                yield transaction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from leanflow._request import Resource, State
 from leanflow.errors import InvalidRequest
 from leanflow.ports import WAKE, Sink
 
-__all__ = ["Handler", "Handlers", "collect"]
+__all__ = ["Handler", "Handlers", "collect", "sets_of"]
 
 Function = Callable[..., Awaitable[None] | None]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,14 +69,17 @@ class Handlers:
             name: unique within a deployment; the function's own name if not given.
 
         Raises:
-            InvalidRequest: no such state or resource, the name is taken, or an engine with these is open already.
+            InvalidRequest: no such state or resource, the name is taken, the function cannot be called with these two,
+                or an engine with these is open already.
         """
         wanted = frozenset(_member(State, s, "states") for s in states) or None
         named = [resource] if isinstance(resource, str) else list(resource or ())
         resources = None if resource is None else frozenset(_member(Resource, r, "resource") for r in named)
 
         def register(function: F) -> F:
-            self._add(Sink(name=_name(function, name), states=wanted, resources=resources), function)
+            sink = Sink(name=_name(function, name), states=wanted, resources=resources)
+            _check_call(function, sink.name, "change")
+            self._add(sink, function)
             return function
 
         return register
@@ -84,13 +88,16 @@ class Handlers:
         """Call the decorated function with (event, flows) for webhooks of these types; ``*``: all.
 
         Raises:
-            InvalidRequest: no type, the name is taken, or an engine with these is open already.
+            InvalidRequest: no type, the name is taken, the function cannot be called with these two, or an engine with
+                these is open already.
         """
         if not types or not all(isinstance(t, str) and t for t in types):
             raise InvalidRequest("types", "name at least one webhook type, or '*' for all")
 
         def register(function: F) -> F:
-            self._add(Sink(name=_name(function, name), webhooks=frozenset(types)), function)
+            sink = Sink(name=_name(function, name), webhooks=frozenset(types))
+            _check_call(function, sink.name, "event")
+            self._add(sink, function)
             return function
 
         return register
@@ -103,6 +110,20 @@ class Handlers:
         if sink.name in self._handlers:
             raise InvalidRequest("name", f"a handler named {sink.name!r} is there already; give this one name=…")
         self._handlers[sink.name] = Handler(sink=sink, function=function)
+
+
+def sets_of(given: Handlers | Iterable[Handlers]) -> list[Handlers]:
+    """Return one set of handlers, or several, as a list.
+
+    Raises:
+        InvalidRequest: something is no set of handlers.
+    """
+    sets = list(given) if isinstance(given, Iterable) and not isinstance(given, Handlers) else [given]
+    for each in sets:
+        if not isinstance(each, Handlers):
+            problem = "must be Handlers, with functions added by @handlers.on(…), or several of them"
+            raise InvalidRequest("handlers", f"{problem}, not {type(each).__name__}")
+    return sets
 
 
 def collect(sets: Iterable[Handlers]) -> dict[str, Handler]:
@@ -125,6 +146,21 @@ def _name(function: Callable[..., Any], name: str | None) -> str:
     if not chosen or chosen == "<lambda>":
         raise InvalidRequest("name", "a handler needs a name to be remembered by: give name=…")
     return chosen
+
+
+def _check_call(function: Callable[..., Any], name: str, first: str) -> None:
+    """Refuse what cannot be called as handlers are."""
+    if not callable(function):
+        raise InvalidRequest("handler", f"{name!r} must be a function, not {type(function).__name__}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some that are written in C nobody can tell
+        return
+    try:
+        signature.bind(first, "flows")
+    except TypeError as error:
+        problem = f"{name!r} is called with ({first}, flows), but is {name}{signature}: {error}"
+        raise InvalidRequest("handler", problem) from None
 
 
 def _member(kind: type[State | Resource], value: str, parameter: str) -> str:

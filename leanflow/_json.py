@@ -15,7 +15,7 @@ try:
 except ImportError:
     orjson = None  # type: ignore[assignment]  # the extra is not installed
 
-__all__ = ["dump", "load"]
+__all__ = ["dump", "load", "peek"]
 
 
 def _plain(value: Any) -> Any:
@@ -42,6 +42,21 @@ def _spell_fast(value: Any) -> str:
     except TypeError:  # half a surrogate pair, or an integer of more than 64 bits
         return _spell(value)
 
+
+def _peek_fast(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:  # half a surrogate pair, NaN, or no JSON at all
+        return load(text)
+
+
+peek: Callable[[str], Any] = load if orjson is None else _peek_fast
+"""Return what a JSON text tells, for those who look at its texts alone: integers of more than 64 bits may lose digits.
+
+Raises:
+    ValueError: it is no JSON.
+    RecursionError: it is nested too deeply.
+"""
 
 dump: Callable[[Any], str] = _spell if orjson is None else _spell_fast
 """Return compact JSON text. Times are told in ISO 8601, read-only mappings and what has `to_dict` as objects.

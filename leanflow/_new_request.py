@@ -133,8 +133,10 @@ def check_text(name: str, text: object, longest: int = KEY_MAX, *, required: boo
     """
     if text is None and not required:
         return
-    if not isinstance(text, str) or not text:
-        raise InvalidRequest(name, f"must be a string that is not empty, not {type(text).__name__}")
+    if not isinstance(text, str):
+        raise InvalidRequest(name, f"must be a string, not {type(text).__name__}")
+    if not text:
+        raise InvalidRequest(name, "must not be empty")
     if len(text) > longest:
         raise InvalidRequest(name, f"has {len(text)} characters; at most {longest}")
 

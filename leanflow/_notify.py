@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+import logging
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["KeyedLocks", "Notifier", "rung_or_over"]
+__all__ = ["GOODBYE", "KeyedLocks", "Notifier", "called_off", "rung_or_over"]
+
+_log = logging.getLogger("leanflow.engine")
+
+GOODBYE = 2.0
+"""Seconds that what is called off may take: over a dead network a driver waits for the server to hear of it. What still
+waits then ends when the store is closed."""
 
 
 class Notifier:
@@ -76,7 +83,7 @@ class _Hold:
         turns.users += 1
         try:
             await turns.acquire()
-        except BaseException:
+        except BaseException:  # cancelled, as a rule: who does not come in is not left in the line
             self._leave(turns)
             raise
 
@@ -92,11 +99,25 @@ class _Hold:
 
 
 async def rung_or_over(bell: asyncio.Event, sleep: Coroutine[Any, Any, None]) -> None:
-    """Return once the bell is rung or the sleep is over; neither outlives this."""
+    """Return once the bell is rung or the sleep is over; raise what the sleep raises. Neither outlives this."""
     ringing = asyncio.ensure_future(bell.wait())
     sleeping = asyncio.ensure_future(sleep)
     try:
         await asyncio.wait({ringing, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        if sleeping.done():
+            sleeping.result()  # taken for a sleep that is over, a clock that fails would have its sleepers spin
     finally:
         ringing.cancel()
         sleeping.cancel()
+
+
+async def called_off(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait `GOODBYE` for them; what one failed of that nobody heard of is told."""
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return
+    ended, _ = await asyncio.wait(tasks, timeout=GOODBYE)
+    for task in ended:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s had failed", task.get_name(), exc_info=error)

@@ -32,10 +32,12 @@ def transport_of(transport: Transport, observer: Observer | None) -> Transport:
     return transport if observer is None else _Transport(transport, observer)
 
 
-def steps_of(settings: Settings, store: Store, notifier: Notifier, stir: Stir) -> Steps:
+def steps_of(settings: Settings, store: Store, notifier: Notifier, stir: Stir, *, is_final: bool = True) -> Steps:
     """Return what steps."""
     given = (store, settings.scope, settings.policy, notifier, stir)
-    return Steps(*given) if settings.observer is None else _Steps(settings.observer, *given)
+    if settings.observer is None:
+        return Steps(*given, is_final=is_final)
+    return _Steps(settings.observer, *given, is_final=is_final)
 
 
 def caller_of(settings: Settings, store: Store, steps: Steps, owner: str) -> Caller:
@@ -91,8 +93,8 @@ class _Transport:
 
 
 class _Steps(Steps):
-    def __init__(self, observer: Observer, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, observer: Observer, *given: Any, is_final: bool) -> None:
+        super().__init__(*given, is_final=is_final)
         self._observer = observer
 
     async def apply(

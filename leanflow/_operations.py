@@ -13,7 +13,7 @@ from leanflow._machine import decide
 from leanflow._new_request import check_text, new_request, resource_of, successor_of
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest, Resource, State
-from leanflow._settings import Settings
+from leanflow._settings import Settings, kind_of
 from leanflow._step_rows import announcement_of, creation_history, exported, history_of
 from leanflow._steps import Stepped, Steps
 from leanflow.errors import InvalidRequest, KeyReused, NotInState, RequestNotFound, ResultsPurged
@@ -21,7 +21,7 @@ from leanflow.events import Cancelled, Event, Hinted, Page, Prompted, Renewed, W
 from leanflow.observing import Asked, seeing
 from leanflow.ports import Created, Creation, HistoryEntry, Query, Store
 
-__all__ = ["Operations", "Settings", "states_of"]
+__all__ = ["Operations", "Settings", "check_id", "states_of"]
 
 PAGE_BATCH = 20
 
@@ -172,6 +172,7 @@ class Operations:
             RequestNotFound: there is none in this application, environment and region.
         """
         self._check()
+        check_id(request_id)
         request = await self._store.load(self._scope, request_id)
         if request is None:
             raise RequestNotFound(request_id)
@@ -295,6 +296,7 @@ class Operations:
             CallFailed: no access token could be got; nothing has changed.
         """
         self._check()
+        check_id(request_id)
         check_text("key", key)
         request = await self._known(request_id)
         if not request.state.needs_user:  # as far as this process knows; another may have moved it
@@ -346,13 +348,16 @@ class Operations:
             prompt: the prompt's number; a callback for another is recorded as stale.
 
         Raises:
-            InvalidRequest: the payload has no status.
+            InvalidRequest: the payload has no status, or the prompt is no number.
             RequestNotFound: there is none.
         """
         self._check()
+        check_id(request_id)
+        if isinstance(prompt, bool) or not isinstance(prompt, int):
+            raise InvalidRequest("prompt", f"must be the prompt's number, not {kind_of(prompt)}")
         status = payload.get("status") if isinstance(payload, Mapping) else None
         if not isinstance(status, str) or not status:
-            raise InvalidRequest("sdk_payload", "must be the object that the Link SDK's callback got, with its status")
+            raise InvalidRequest("payload", "must be the object that the Link SDK's callback got, with its status")
         secondary = payload.get("secondary_status")
         event = Hinted(
             prompt_number=prompt,
@@ -370,6 +375,7 @@ class Operations:
             NotInState: it has ended otherwise.
         """
         self._check()
+        check_id(request_id)
         stepped = await self._steps.apply(request_id, Cancelled().stamped(self._clock.now(), self._own_key("cancel")))
         if isinstance(stepped.decision, Declined) and stepped.request.state is not State.cancelled:
             raise NotInState(request_id, stepped.request.state, "cancel", _why(stepped))
@@ -383,10 +389,14 @@ class Operations:
             request_id: the request it is for.
 
         Raises:
-            InvalidRequest: it names no request.
+            InvalidRequest: it names no request, or is no event.
             RequestNotFound: there is none.
         """
         self._check()
+        if not hasattr(type(event), "stamped"):
+            raise InvalidRequest("event", f"must be an event, as parse_webhook returns, not {kind_of(event)}")
+        if request_id is not None:
+            check_id(request_id)
         now = self._clock.now()
         if isinstance(event, WebhookEvent):
             named = event.event_id or event.raw
@@ -415,6 +425,16 @@ class Operations:
 
     def _own_key(self, what: str) -> str:
         return f"{what}:{new_id(self._clock.now(), self._settings.dice)}"
+
+
+def check_id(request_id: object) -> None:
+    """Refuse what is no id, as a whole record.
+
+    Raises:
+        InvalidRequest: names the parameter.
+    """
+    if not isinstance(request_id, str):
+        raise InvalidRequest("request_id", f"must be the id of a request, as request.id, not {kind_of(request_id)}")
 
 
 def states_of(state: State | str | Collection[State | str] | None, parameter: str = "state") -> frozenset[State] | None:

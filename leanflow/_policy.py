@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import attrs
@@ -16,13 +17,19 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 
 
+def _span(name: str, value: object) -> timedelta:
+    if not isinstance(value, timedelta):
+        raise InvalidRequest(f"Policy.{name}", f"must be a timedelta, as timedelta(seconds=5), not {value!r}")
+    return value
+
+
 def _positive(_instance: object, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
-    if value <= timedelta():
+    if _span(attribute.name, value) <= timedelta():
         raise InvalidRequest(f"Policy.{attribute.name}", "must be longer than nothing")
 
 
 def _not_negative(_instance: object, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
-    if value < timedelta():
+    if _span(attribute.name, value) < timedelta():
         raise InvalidRequest(f"Policy.{attribute.name}", "must not be less than nothing")
 
 
@@ -67,8 +74,8 @@ class Policy:
         parked_life: how long an event waits for its request before it is reported as an orphan.
         inbox_life: how long seen events are remembered: as far back as Lean's Events API goes.
         announce_backoff: waits before an announcement is tried again; the last is repeated.
-        announce_tries: after so many it is set aside.
-        bus_timeout: how long a bus may take for a batch before that counts as failed; well under the lease.
+        announce_tries: after so many it is set aside; an outage of a bus counts as none.
+        bus_timeout: how long a bus may take for a batch before that counts as an outage; well under the lease.
         reconcile_every: how often lost webhooks are looked for in Lean's Events API; None: only by hand.
         shutdown_wait: how long leaving `async with` waits for what is in flight.
     """
@@ -113,12 +120,15 @@ class Policy:
     shutdown_wait: timedelta = _wait(8 * _SECOND)
 
     def __attrs_post_init__(self) -> None:
-        if self.reconcile_every is not None and self.reconcile_every <= timedelta():
+        if self.reconcile_every is not None and _span("reconcile_every", self.reconcile_every) <= timedelta():
             raise InvalidRequest("Policy.reconcile_every", "must be longer than nothing, or None")
         for name in ("probes", "idle_probes", "announce_backoff"):
             waits = getattr(self, name)
+            if not isinstance(waits, Sequence) or not all(isinstance(wait, timedelta) for wait in waits):
+                raise InvalidRequest(f"Policy.{name}", "must be a tuple of timedeltas")
             if not waits or min(waits) <= timedelta():
                 raise InvalidRequest(f"Policy.{name}", "needs at least one wait, each longer than nothing")
         for name in ("max_rounds", "max_hint_errors", "announce_tries", "max_body", "calls"):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(f"Policy.{name}", "must be at least 1")
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise InvalidRequest(f"Policy.{name}", f"must be a whole number, at least 1, not {number!r}")

@@ -16,7 +16,7 @@ from leanflow._policy import Policy
 from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow._steps import Heard, Steps
-from leanflow.errors import BadSignature, MalformedBody, NotStarted, StoreUnavailable
+from leanflow.errors import BadSignature, InvalidRequest, MalformedBody, NotStarted, StoreUnavailable
 
 __all__ = ["Receiver", "Taken", "Verdict"]
 
@@ -66,18 +66,31 @@ class Receiver:
         return (await self.take(headers, raw_body)).reply
 
     async def take(self, headers: Mapping[str, str], raw_body: bytes) -> Taken:
-        """Take in one webhook; say what to answer, and why."""
+        """Take in one webhook; say what to answer, and why.
+
+        Raises:
+            InvalidRequest: these are no headers, or no bytes.
+        """
+        if not isinstance(raw_body, (bytes, bytearray)):
+            raise InvalidRequest("raw_body", f"must be the bytes as they came, not {type(raw_body).__name__}")
         if len(raw_body) > self._policy.max_body:
-            return Taken(reply=Reply(status=413, body=b"too large"), verdict=Verdict.too_large)
-        if not verify(raw_body, find_header(headers), self._secrets):
-            _log.warning("refused a webhook: %s", BadSignature("missing or wrong"))
-            return Taken(reply=Reply(status=401, body=b"bad signature"), verdict=Verdict.bad_signature)
+            reason = f"it has {len(raw_body)} bytes, more than the policy's max_body"
+            reply = Reply(status=413, body=b"too large", reason=reason)
+            return Taken(reply=reply, verdict=Verdict.too_large)
+        signature = _signature_in(headers)
+        if not verify(raw_body, signature, self._secrets):
+            error = BadSignature(self._why_refused(signature))
+            return _refused(Reply(status=401, body=b"bad signature", reason=str(error)), Verdict.bad_signature)
         try:
             event = parse_webhook(raw_body)
         except MalformedBody as error:
-            _log.warning("refused a webhook: %s", error)
-            return Taken(reply=Reply(status=400, body=b"malformed"), verdict=Verdict.malformed)
+            return _refused(Reply(status=400, body=b"malformed", reason=str(error)), Verdict.malformed)
         return await self._hear(event)
+
+    def _why_refused(self, signature: str | None) -> str:
+        if signature is None:
+            return "no lean-signature header"
+        return f"matches none of the {len(self._secrets)} secrets"
 
     async def _hear(self, event: Webhook) -> Taken:
         stamped = event.stamped(self._clock.now(), event.inbox_key)
@@ -87,11 +100,24 @@ class Receiver:
         except (StoreUnavailable, TimeoutError, NotStarted) as error:  # not started: the store closes, with the engine
             why = "it took too long" if isinstance(error, TimeoutError) else error
             _log.warning("cannot store a webhook now: %s", why, extra={"event": event.type})
-            reply = Reply(status=503, body=b"try again", retry=True)
+            reply = Reply(status=503, body=b"try again", retry=True, reason=str(why))
             return Taken(reply=reply, verdict=Verdict.unavailable, event=event)
         _log.debug("heard", extra={"event": event.type, "declined": "duplicate" if heard.duplicate else None})
         site("before_200")
         return Taken(reply=Reply(status=200, body=b"ok"), verdict=_verdict(heard), event=event)
+
+
+def _signature_in(headers: Mapping[str, str]) -> str | None:
+    try:
+        return find_header(headers)
+    except AttributeError:
+        problem = f"must be a mapping of names to values, not {type(headers).__name__}"
+        raise InvalidRequest("headers", problem) from None
+
+
+def _refused(reply: Reply, verdict: Verdict) -> Taken:
+    _log.warning("refused a webhook: %s", reply.reason)
+    return Taken(reply=reply, verdict=verdict)
 
 
 def _verdict(heard: Heard) -> Verdict:

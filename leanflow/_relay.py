@@ -32,6 +32,8 @@ __all__ = ["Audience", "Relay"]
 _log = logging.getLogger("leanflow.outbox")
 
 BATCH = 100
+RUN = 1000
+"""Rows that are relayed to a bus in one go at most: the end of it is waited for when a worker stops."""
 LIVE = frozenset(state for state in State if not state.is_end)
 
 
@@ -75,10 +77,27 @@ class Relay:
         return (WAKE, *self._handlers, *self._buses)
 
     async def relay(self, sink: str) -> int:
-        """Deliver one batch to one sink; return how many rows were tried."""
-        if (line := self._buses.get(sink)) is not None and not await line.is_ready():
+        """Deliver a batch to one sink, and what piled up for a bus up to `RUN` rows; return how many rows were tried.
+
+        What piled up is claimed together with the confirmation of the batch before: on SQLite in one transaction.
+        """
+        line = self._buses.get(sink)
+        if line is not None and not await line.is_ready():
             return 0
-        rows = await self._store.claim_outbox(
+        tried, rows = 0, await self._claim(sink)
+        while rows:
+            errors = await self._deliver(sink, rows)
+            site("before_outbox_ack")
+            tried += len(rows)
+            settling = self._settle(rows, errors)
+            if line is None or line.resting_until is not None or len(rows) < BATCH or tried >= RUN:
+                await settling
+                break
+            _, rows = await asyncio.gather(settling, self._claim(sink))
+        return tried
+
+    async def _claim(self, sink: str) -> Sequence[OutboxRow]:
+        return await self._store.claim_outbox(
             self._scope,
             sinks=[sink],
             owner=self._owner,
@@ -86,41 +105,41 @@ class Relay:
             lease=self._policy.lease.total_seconds(),
             limit=BATCH,
         )
-        if not rows:
-            return 0
-        if line is not None:
-            errors = await self._publish(line, rows)
-        elif sink == WAKE:
-            errors = [await self._try(self._wake, row) for row in rows]
-        else:
-            errors = await asyncio.gather(*(self._try(self._handle, row) for row in rows))
-        site("before_outbox_ack")
+
+    async def _deliver(self, sink: str, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
+        if (line := self._buses.get(sink)) is not None:
+            return await self._publish(line, rows)
+        if sink == WAKE:
+            return [await self._try(self._wake, row) for row in rows]
+        return await asyncio.gather(*(self._try(self._handle, row) for row in rows))
+
+    async def _settle(self, rows: Sequence[OutboxRow], errors: Sequence[BaseException | None]) -> None:
         done = [(row.key, row.sink) for row, error in zip(rows, errors, strict=True) if error is None]
         if done:
             await self._store.delivered(self._scope, done)
         for row, error in zip(rows, errors, strict=True):
             if error is not None:
                 await self._undelivered(row, error)
-        return len(rows)
 
     async def _undelivered(self, row: OutboxRow, error: BaseException) -> None:
         line = self._buses.get(row.sink)
-        away = line is not None and is_away(error)  # which is not the row's fault
-        set_aside = row.tries + 1 >= self._policy.announce_tries and not away
+        if line is not None and is_away(error):  # not the row's fault, and the line tells of it, once for all
+            await self._put_off(row, error, due_at=line.again_at, counts=False)
+            return
+        set_aside = row.tries + 1 >= self._policy.announce_tries
         due_at = self._clock.now() + wait_before(self._policy.announce_backoff, row.tries, row.key)
-        if line is not None and away:
-            due_at = min(due_at, line.resting_until or due_at)
         level = logging.ERROR if set_aside else logging.WARNING
         what = "set aside; redeliver() brings it back" if set_aside else "will be tried again"
-        if not away:  # of which the line tells, once for all
-            _log.log(level, "%s did not take an announcement: %s", row.sink, what, extra={"key": row.key})
+        facts = {**_facts(row), "error": type(error).__name__, "due_at": None if set_aside else due_at}
+        _log.log(level, "%s did not take an announcement: %s", row.sink, what, extra=facts)
+        await self._put_off(row, error, due_at=due_at, set_aside=set_aside)
+
+    async def _put_off(
+        self, row: OutboxRow, error: BaseException, *, due_at: datetime, set_aside: bool = False, counts: bool = True
+    ) -> None:
+        name = type(error).__name__
         await self._store.undelivered(
-            self._scope,
-            row.key,
-            row.sink,
-            due_at=due_at,
-            error=type(error).__name__,
-            set_aside=set_aside,
+            self._scope, row.key, row.sink, due_at=due_at, error=name, set_aside=set_aside, counts=counts
         )
 
     async def _try(self, deliver: Callable[[OutboxRow], Awaitable[None]], row: OutboxRow) -> BaseException | None:
@@ -136,8 +155,7 @@ class Relay:
         return None
 
     def _raised(self, row: OutboxRow, error: BaseException) -> BaseException:
-        facts = {"key": row.key, "tries": row.tries}
-        _log.warning("%s raised %s", row.sink, type(error).__name__, exc_info=error, extra=facts)
+        _log.warning("%s raised %s", row.sink, type(error).__name__, exc_info=error, extra=_facts(row))
         return error
 
     # handlers and buses
@@ -227,6 +245,11 @@ class Relay:
             if is_lost:
                 lost.add(entity_id)
         return lost
+
+
+def _facts(row: OutboxRow) -> dict[str, Any]:
+    """Return what is logged of a delivery that failed."""
+    return {"key": row.key, "request_id": row.request_id, "tries": row.tries + 1}
 
 
 def _subject(row: OutboxRow) -> Any:

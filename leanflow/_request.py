@@ -287,12 +287,21 @@ class DataRequest:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """Return what `to_dict` described. Unknown names, of a later version, are passed over."""
-        return cls(**_load(raw))
+        fields = _load(raw)
+        if not fields.keys() >= _REQUIRED:
+            return cls(**fields)  # which names what is missing
+        made = object.__new__(cls)  # as in `moved`: every record that is loaded or claimed comes through here
+        values = made.__dict__
+        values.update(_OPTIONAL)
+        values.update(fields)
+        return made
 
 
 _TIMES = frozenset(f.name for f in attrs.fields(DataRequest) if f.name.endswith(("_at", "_until")))
 _DEFAULTS: dict[str, object] = {f.name: f.default for f in attrs.fields(DataRequest)}
-_KNOWN = frozenset(f.name for f in attrs.fields(DataRequest))
+_KNOWN = frozenset(_DEFAULTS)
+_REQUIRED = frozenset(name for name, default in _DEFAULTS.items() if default is attrs.NOTHING)
+_OPTIONAL = {name: default for name, default in _DEFAULTS.items() if name not in _REQUIRED}
 
 
 def values_of(request: DataRequest) -> dict[str, Any]:

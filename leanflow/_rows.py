@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from leanflow._request import DataRequest, IdKind, Resource, Scope, State
+from leanflow.errors import LeanflowError
 from leanflow.events import Page
 
 __all__ = [
@@ -331,7 +332,7 @@ class OutboxRow:
         kind: ``wake``, ``change``, ``report`` or ``webhook``.
         request_id: whose order it keeps, or None.
         payload: JSON text.
-        tries: deliveries tried before this one.
+        tries: how often the sink did not take it; an outage of a bus does not count.
         set_aside: True if it was given up; `redeliver` brings it back.
         skipped: True if an earlier row of the same request and sink is set aside.
         due_at: when it is to be tried next.
@@ -400,6 +401,8 @@ class Body:
         tag: a parked event's tag, an announcement's kind; ``page``.
         content: its bytes; of an announcement the JSON text in UTF-8.
         stored: the bytes that lie in the store: others than `content` if they are encrypted there.
+        unreadable: why they cannot be decrypted, if they cannot: a `KeyMissing` or `MalformedBody`. Then `content` is
+            empty.
     """
 
     part: Part
@@ -407,6 +410,7 @@ class Body:
     tag: str
     content: bytes = attrs.field(repr=False)
     stored: bytes = attrs.field(repr=False)
+    unreadable: LeanflowError | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -416,10 +420,12 @@ class Reencrypted:
     Attributes:
         looked_at: bodies that were looked at.
         written: those of them that were encrypted otherwise, or not at all, and now are with the newest key.
+        unreadable: those that nobody can decrypt: altered, or encrypted with a key that is given as lost. They stay.
     """
 
     looked_at: int = 0
     written: int = 0
+    unreadable: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -435,6 +441,8 @@ class Erased:
         parked: parked webhooks.
         announcements: undelivered announcements of changes, reports and wakes.
         webhooks: undelivered announcements of webhooks, which carry the webhook's body.
+        unreadable: parked webhooks and announcements that stay, because nobody can decrypt them to see whom they name,
+            and no request that was erased tells.
     """
 
     requests: int = 0
@@ -445,6 +453,7 @@ class Erased:
     parked: int = 0
     announcements: int = 0
     webhooks: int = 0
+    unreadable: int = 0
 
     def __add__(self, other: Erased) -> Erased:
         mine, others = attrs.astuple(self), attrs.astuple(other)

@@ -7,7 +7,6 @@ An event and its request look for each other *after* their own commit: whichever
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
@@ -17,6 +16,7 @@ import attrs
 from leanflow._effects import Accepted, Decision, Declined, Reason
 from leanflow._ids import first_id
 from leanflow._lean.webhooks import Webhook, parse_webhook
+from leanflow._lru import Lru
 from leanflow._machine import decide
 from leanflow._notify import KeyedLocks, Notifier
 from leanflow._policy import Policy
@@ -25,7 +25,15 @@ from leanflow._sites import site
 from leanflow._step_rows import CUSTOMER, names_of, orphan_report, route_of, step_alone, step_of
 from leanflow._table import TABLE, early_triggers
 from leanflow.errors import MalformedBody, RequestNotFound, StoreUnavailable
-from leanflow.events import AnswerEvent, EntityCreated, EntityReconnected, Event, RefreshUpdated, ResultsReady
+from leanflow.events import (
+    AnswerEvent,
+    EntityCreated,
+    EntityReconnected,
+    Event,
+    RefreshUpdated,
+    ResultsReady,
+    WebhookEvent,
+)
 from leanflow.ports import WAKE, Committed, Outcome, ParkedEvent, Query, Step, Store
 
 __all__ = ["DROPPED", "Heard", "Spectator", "Stepped", "Steps", "Stir"]
@@ -37,7 +45,13 @@ MAX_TRIES = 50
 """Conflicts with other processes before a step is given up as unavailable; within one process racers take turns."""
 
 CACHED = 10_000
-"""Records kept to decide on without loading; the commit compares versions, so a stale one costs a second try."""
+"""Records kept to decide on without loading; the commit compares versions, so a stale one costs a second try.
+
+As many owners of ids, and as many webhooks whose copies are answered without asking the store.
+"""
+
+NOBODY = ""
+"""Who has taken in a webhook that no request owns."""
 
 DROPPED = "dropped"
 """The tally of what came from Lean for what was purged or erased."""
@@ -98,7 +112,16 @@ class Spectator(Protocol):
 
 
 class Steps:
-    """Applies events to the requests of one scope in one store."""
+    """Applies events to the requests of one scope in one store.
+
+    Args:
+        store: what commits.
+        scope: whose requests.
+        policy: what `decide` goes by.
+        notifier: told which request has changed.
+        stir: told what there is to do.
+        is_final: False if what the store committed may yet be rolled back: then nothing is believed for it.
+    """
 
     spectator: ClassVar[Spectator | None] = None
     """Of all steps in this process; nobody's but a test tool's to set."""
@@ -110,6 +133,8 @@ class Steps:
         policy: Policy,
         notifier: Notifier,
         stir: Stir,
+        *,
+        is_final: bool = True,
     ) -> None:
         self._store = store
         self._scope = scope
@@ -117,8 +142,9 @@ class Steps:
         self._notifier = notifier
         self._stir = stir
         self._locks = KeyedLocks()
-        self._known: OrderedDict[str, DataRequest] = OrderedDict()
-        self._owners: OrderedDict[tuple[IdKind, str], tuple[str, ...]] = OrderedDict()
+        self._known: Lru[str, DataRequest] = Lru(CACHED)
+        self._owners: Lru[tuple[IdKind, str], tuple[str, ...]] = Lru(CACHED)
+        self._taken_in: Lru[tuple[str, str], bool] = Lru(CACHED if is_final else 0)
 
     # one event for one request
 
@@ -145,6 +171,8 @@ class Steps:
             if request is None:
                 await self._answered_in_vain(request_id, event)
                 raise RequestNotFound(request_id)
+            if self._taken_in.get((request_id, event.key)):
+                return self._seen_before(request, event)
             decision = decide(request, event, self._policy)
             # An answer that is no longer of the current call must not end the lease under which that call runs.
             ends = release if not isinstance(event, AnswerEvent) or event.call_no == request.call_no else None
@@ -154,6 +182,7 @@ class Steps:
                 return self._committed(request, event, decision, committed)
             self.forget(request_id)
             if committed.outcome is Outcome.duplicate:
+                self._remember(request_id, event)
                 # The step that took this answer in has ended its lease, too; by now it may be a newer call's.
                 return await self._duplicate(request, event, None if isinstance(event, AnswerEvent) else release)
             if committed.outcome is Outcome.buried:
@@ -169,10 +198,17 @@ class Steps:
     async def _duplicate(self, request: DataRequest, event: Event, release: str | None) -> Stepped:
         if release is not None:
             await self._store.release(self._scope, request.id, owner=release)
-        now = await self.load(request.id) or request
+        return self._seen_before(await self.load(request.id) or request, event)
+
+    def _seen_before(self, request: DataRequest, event: Event) -> Stepped:
         decision = Declined(reason=Reason.duplicate)
-        self.saw(now, event, decision)
-        return Stepped(request=now, decision=decision)
+        self.saw(request, event, decision)
+        return Stepped(request=request, decision=decision)
+
+    def _remember(self, request_id: str, event: Event) -> None:
+        """Remember that a webhook was taken in by a request, or by nobody: Lean sends copies, at times 100 at once."""
+        if isinstance(event, WebhookEvent) and event.key is not None:
+            self._taken_in.put((request_id, event.key), value=True)
 
     def saw(self, request: DataRequest, event: Event, decision: Decision) -> None:
         """Tell the spectator, if there is one."""
@@ -183,11 +219,13 @@ class Steps:
         self.saw(request, event, decision)
         after = decision.request if isinstance(decision, Accepted) else request
         self.know(after)
+        if not _is_early(decision):
+            self._remember(request.id, event)
         for named in decision.ids:
             if committed.ids_are_new:
-                self._own(named, (request.id,))
+                self._owners.put(named, (request.id,))
             else:
-                self._owners.pop(named, None)
+                self._owners.pop(named)
         due_at = after.due_at if after.due_at != request.due_at else None
         self._stir(announced=committed.announced > 0, due_at=due_at)
         if isinstance(decision, Declined):
@@ -202,7 +240,6 @@ class Steps:
         """Return the request as this process last knew it; a commit finds out if that is old."""
         known = self._known.get(request_id)
         if known is not None:
-            self._known.move_to_end(request_id)
             return known
         request = await self._store.load(self._scope, request_id)
         if request is not None:
@@ -211,14 +248,11 @@ class Steps:
 
     def know(self, request: DataRequest) -> None:
         """Remember a record as last committed."""
-        self._known[request.id] = request
-        self._known.move_to_end(request.id)
-        if len(self._known) > CACHED:
-            self._known.popitem(last=False)
+        self._known.put(request.id, request)
 
     def forget(self, request_id: str) -> None:
         """Load it anew the next time."""
-        self._known.pop(request_id, None)
+        self._known.pop(request_id)
 
     async def owners(self, kind: IdKind, value: str) -> tuple[str, ...]:
         """Return the requests that an id names or named. Only finds are remembered; ids are never taken away."""
@@ -226,13 +260,14 @@ class Steps:
         if found is None:
             found = tuple(await self._store.owners(self._scope, kind, value))
             if found:
-                self._own((kind, value), found)
+                self._owners.put((kind, value), found)
         return found
 
-    def _own(self, named: tuple[IdKind, str], owners: tuple[str, ...]) -> None:
-        self._owners[named] = owners
-        if len(self._owners) > CACHED:
-            self._owners.popitem(last=False)
+    def forget_all(self) -> None:
+        """Believe nothing of an earlier stay: the store may have been put back to a backup meanwhile."""
+        self._known.clear()
+        self._owners.clear()
+        self._taken_in.clear()
 
     # webhooks
 
@@ -243,20 +278,27 @@ class Steps:
             RequestNotFound: it was made by hand (no raw bytes), and no request is stored that it names.
             StoreUnavailable: whether it was committed is unknown; hearing it again is safe.
         """
-        route = route_of(event)
+        assert event.key is not None
+        async with self._locks.hold(event.key):
+            if self._taken_in.get((NOBODY, event.key)):
+                return Heard(duplicate=True)
+            route = route_of(event)
+            owners = await self.owners(*route) if route is not None else ()
+            if not owners:
+                heard = await self._hear_alone(event, route, announce=announce)
+                if not heard.dropped:
+                    self._remember(NOBODY, event)
+                return heard
+        return await self._hear_for(owners, event, announce=announce)
+
+    async def _hear_alone(self, event: Webhook, route: tuple[IdKind, str] | None, *, announce: bool) -> Heard:
         if route is not None:
-            owners = await self.owners(*route)
-            if owners:
-                return await self._hear_for(owners, event, announce=announce)
-            if await self._store.buried(self._scope, *route):
-                return await self._dropped(event)
             if not event.raw:  # nothing that could be parked
+                if await self._store.buried(self._scope, *route):
+                    return await self._dropped(event)
                 raise RequestNotFound(route[1], f"request with the {route[0]} id")
             if any(parked.key == event.key for parked in await self._store.parked(self._scope, *route)):
                 return Heard(parked=True, duplicate=True)  # taken in and told of before
-        return await self._hear_alone(event, route, announce=announce)
-
-    async def _hear_alone(self, event: Webhook, route: tuple[IdKind, str] | None, *, announce: bool) -> Heard:
         if await self._is_forgotten(event):
             return await self._dropped(event)
         step = step_alone(event, self._scope, self._policy, route=route, announce=announce and bool(event.raw))
@@ -372,6 +414,10 @@ class Steps:
 
 def _is_duplicate(decision: Decision) -> bool:
     return isinstance(decision, Declined) and decision.reason is Reason.duplicate
+
+
+def _is_early(decision: Decision) -> bool:
+    return isinstance(decision, Declined) and decision.reason is Reason.early
 
 
 def _extra(request: DataRequest, event: Event, declined: Declined | None) -> dict[str, Any]:

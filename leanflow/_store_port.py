@@ -201,9 +201,12 @@ class Store(Protocol):
         ...
 
     async def undelivered(
-        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool
+        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool, counts: bool = True
     ) -> None:
-        """Count a failed try, end the lease, and set when the next is due; or set the row aside."""
+        """Count a failed try, end the lease, and set when the next is due; or set the row aside.
+
+        What does not count, as an outage, leaves the tries as they are.
+        """
         ...
 
     async def redeliver(self, scope: Scope, key: str, sink: str, *, now: datetime) -> bool:
@@ -270,7 +273,8 @@ class Store(Protocol):
     ) -> Sequence[Body]:
         """Return bodies in an order of the store's own, those behind the place `after`; stored ones are not missed.
 
-        For going through them all: each is met once, unless it came or went meanwhile.
+        For going through them all: each is met once, unless it came or went meanwhile. One that cannot be decrypted
+        says so (`unreadable`) and stops nobody.
         """
         ...
 

@@ -17,7 +17,7 @@ from leanflow._settings import Settings
 from leanflow.errors import InvalidRequest
 from leanflow.ports import Store
 
-__all__ = ["BlockingTransaction", "Transaction", "entered", "settled"]
+__all__ = ["BlockingTransaction", "Transaction", "entered", "joined", "joined_blocking", "settled"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,7 +28,7 @@ class Transaction(Operations):
     """Operations inside the application's transaction. Nothing is announced or called before it commits."""
 
     def __init__(self, settings: Settings, store: Store, check: Callable[[], None]) -> None:
-        steps = steps_of(settings, store, Notifier(), _nothing)
+        steps = steps_of(settings, store, Notifier(), _nothing, is_final=False)
         super().__init__(settings, store, steps)
         self._check_engine = check
 
@@ -42,6 +42,21 @@ class Transaction(Operations):
         """
         self._check()
         return await self._store.confirm(self._scope, change.key, sink)
+
+
+@contextmanager
+def joined(settings: Settings, store: Store, check: Callable[[], None]) -> Iterator[Transaction]:
+    """Yield the operations, which refuse to be used after the block."""
+    transaction = Transaction(settings, store, check)
+    try:
+        yield transaction
+    finally:
+        transaction._check_engine = _over  # noqa: SLF001 - ours, above
+
+
+def _over() -> None:
+    problem = "is over: use it inside its `using` block, and after that the engine itself"
+    raise InvalidRequest("transaction", problem)
 
 
 def _nothing(*, announced: bool, due_at: datetime | None) -> None:
@@ -73,7 +88,7 @@ def entered(manager: AbstractAsyncContextManager[R]) -> Iterator[R]:
     value = settled(_entering(manager))
     try:
         yield value
-    except BaseException as error:
+    except BaseException as error:  # the manager hears of whatever ends the block, as `async with` has it
         if not settled(_leaving(manager, error)):
             raise
     else:
@@ -121,9 +136,9 @@ def _iterated(
 class BlockingTransaction:
     """Operations inside the application's transaction on a connection that blocks, in its thread."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, inner: Transaction) -> None:
         self._thread = threading.get_ident()
-        self._inner = Transaction(settings, store, _nothing_to_check)
+        self._inner = inner
 
     @property
     def _own(self) -> Transaction:
@@ -146,6 +161,13 @@ class BlockingTransaction:
     cancel = _settled(Transaction.cancel)
     apply = _settled(Transaction.apply)
     confirm = _settled(Transaction.confirm)
+
+
+@contextmanager
+def joined_blocking(settings: Settings, store: Store) -> Iterator[BlockingTransaction]:
+    """Yield the same for this thread."""
+    with joined(settings, store, _nothing_to_check) as transaction:
+        yield BlockingTransaction(transaction)
 
 
 def _nothing_to_check() -> None:

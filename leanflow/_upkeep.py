@@ -10,6 +10,7 @@ from leanflow._erasing import Eraser, Reencryption
 from leanflow._health import Health, SinkLag
 from leanflow._operations import Operations, states_of
 from leanflow._request import State
+from leanflow._settings import kind_of
 from leanflow._steps import DROPPED
 from leanflow.errors import InvalidRequest, RequestNotFound, StoreUnavailable
 from leanflow.observing import Observer
@@ -106,7 +107,7 @@ class Upkeep(Operations):
         In small transactions: steps go on meanwhile, and whoever stops it in between loses nothing.
 
         Raises:
-            InvalidRequest: a state is no end.
+            InvalidRequest: a state is no end, or `older_than` is neither a span nor a moment with its time zone.
         """
         self._check()
         states = states_of(state)
@@ -122,6 +123,9 @@ class Upkeep(Operations):
         """Delete the results of requests that ended so long ago; return of how many. Request and history stay.
 
         From then on `results` and `pages` of such a request raise `ResultsPurged`.
+
+        Raises:
+            InvalidRequest: `older_than` is neither a span nor a moment with its time zone.
         """
         self._check()
         moment = self._moment(older_than)
@@ -135,6 +139,9 @@ class Upkeep(Operations):
             if older_than.tzinfo is None:
                 raise InvalidRequest("older_than", "needs a time zone")
             return older_than
+        if not isinstance(older_than, timedelta):
+            problem = "must be a timedelta, as timedelta(days=30), or a datetime with a time zone"
+            raise InvalidRequest("older_than", f"{problem}, not {kind_of(older_than)}")
         return self._clock.now() - older_than
 
     async def erase(self, *, entity_id: str | None = None, customer_id: str | None = None) -> Erased:
@@ -142,8 +149,9 @@ class Upkeep(Operations):
 
         Live requests are cancelled first. Each request goes in one transaction; parked webhooks and undelivered
         announcements go as well, of whatever names one of these ids. Tombstones stay for as long as the inbox is kept:
-        what Lean still sends is answered 200, counted (`Health.dropped`) and not stored. If it is interrupted, the same
-        call again deletes the rest.
+        what Lean still sends is answered 200, counted (`Health.dropped`) and not stored. What cannot be decrypted goes
+        with its request; what belongs to none stays and is counted. If it is interrupted, the same call again deletes
+        the rest.
 
         Args:
             entity_id: Lean's entity.
@@ -164,7 +172,7 @@ class Upkeep(Operations):
         """Encrypt every stored result and webhook with the newest key that is not yet; return how many.
 
         Beside running workers, in small transactions. If it is interrupted, the same call again goes on behind the last
-        place that it had reached.
+        place that it had reached. What was altered, or encrypted with a key given as lost, stays and is counted.
 
         Args:
             progress: called after each batch with what is done so far.

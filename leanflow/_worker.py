@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from leanflow._caller import Caller
-from leanflow._notify import rung_or_over
+from leanflow._notify import called_off, rung_or_over
 from leanflow._reconcile import Reconciler
 from leanflow._relay import Relay
 from leanflow._settings import Settings
@@ -116,12 +116,11 @@ class Worker:
         self._stopping = True
         for bell in self._bells.values():
             bell.set()
-        try:
-            async with asyncio.timeout(wait):
-                await asyncio.gather(*self._loops, return_exceptions=True)
-                while self._calls:  # the last claim may have started some while its loop ended
-                    await asyncio.wait(self._calls)
-        except TimeoutError:
+        until = asyncio.get_running_loop().time() + wait
+        await _ended(self._loops, until)
+        while self._calls and await _ended(self._calls, until):  # the last claim may have started some
+            pass
+        if self._calls:
             _log.warning("%d calls are left to whoever takes them over", len(self._calls))
 
     async def abandon(self) -> None:
@@ -130,10 +129,7 @@ class Worker:
         What a finished call has to say is stored by then; what is cut off here is found again when its lease ends.
         """
         self._stopping = True
-        remaining = {*self._calls, *self._loops, *self._helpers}
-        for task in remaining:
-            task.cancel()
-        await asyncio.gather(*remaining, return_exceptions=True)
+        await called_off((*self._calls, *self._loops, *self._helpers))
         self._loops, self._helpers = [], []
 
     def _loop(self, name: str, work: Callable[[], Awaitable[int]]) -> asyncio.Task[None]:
@@ -191,3 +187,11 @@ class Worker:
                 _log.exception("upkeep failed and goes on")
             pause = self._policy.reconcile_every or UPKEEP
             await self._clock.sleep(min(pause, UPKEEP).total_seconds())
+
+
+async def _ended(tasks: Collection[asyncio.Task[None]], until: float) -> bool:
+    """Wait for tasks, at most until this time on the loop's clock; return whether all have ended. None is cancelled."""
+    if not tasks:
+        return True
+    _, others = await asyncio.wait(tasks, timeout=max(0.0, until - asyncio.get_running_loop().time()))
+    return not others

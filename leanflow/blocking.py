@@ -29,7 +29,7 @@ from leanflow._flows import LeanFlow as Engine
 from leanflow._handlers import Handlers
 from leanflow._policy import Policy
 from leanflow._request import Scope
-from leanflow._transaction import BlockingTransaction as Transaction, entered
+from leanflow._transaction import BlockingTransaction as Transaction, entered, joined_blocking
 from leanflow.errors import Forked, InvalidRequest, NotStarted, WrongLoop
 from leanflow.observing import Observer
 from leanflow.ports import Blocking, Bus, Clock, RandomSource, Store, Transport
@@ -112,9 +112,9 @@ class LeanFlow:
         webhook_secrets: Sequence[str],
         handlers: Iterable[Handlers] = (),
         bus: Bus | Iterable[Bus] | None = None,
-        app: str = "default",
-        environment: str = "sandbox",
-        region: str = "uae",
+        app: str | None = None,
+        environment: str | None = None,
+        region: str | None = None,
         api: str = "v2",
         clock: Clock | None = None,
         policy: Policy | None = None,
@@ -268,7 +268,7 @@ class LeanFlow:
                     self._pid = os.getpid()  # anew: a start that failed meanwhile has reset it
                     try:
                         self._portal = self._start()
-                    except BaseException:
+                    except BaseException:  # whoever was interrupted here has not started it: the next use may
                         self._pid = 0
                         raise
                 return self._portal
@@ -340,8 +340,8 @@ class LeanFlow:
         """
         using = self.run(_using_blocking, type(connection).__name__)
         settings = attrs.evolve(self._engine._settings, transport=_OnTheLoop(self))  # noqa: SLF001 - its other face
-        with entered(using(connection)) as store:
-            yield Transaction(settings, store)
+        with entered(using(connection)) as store, joined_blocking(settings, store) as transaction:
+            yield transaction
 
 
 def _loop_of_this_thread() -> asyncio.AbstractEventLoop | None:

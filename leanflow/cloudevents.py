@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import quote, unquote
@@ -18,6 +19,7 @@ from urllib.parse import quote, unquote
 import attrs
 
 from leanflow._effects import Change
+from leanflow._json import dump, peek
 from leanflow._lean.codec import json_loads
 from leanflow._lean.webhooks import Webhook, parse_webhook
 from leanflow.errors import MalformedBody
@@ -38,10 +40,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _PREFIXES = ("ce-", "ce_", "cloudevents:", "cloudevents_")  # HTTP and NATS; Kafka; AMQP, in both its spellings
 _QUOTED = "ce-"  # where values are percent-encoded, because headers hold ASCII alone
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
-_PLAIN = re.compile(r"/leanflow(?:/[A-Za-z0-9_.~-]+){0,3}", re.ASCII)
 
 
 @attrs.frozen
@@ -140,7 +140,7 @@ class CloudEvent:
 
     def structured(self) -> bytes:
         """Return attributes and data as one JSON document; its content type is `CONTENT_TYPE`."""
-        return _utf8(f'{_dump(dict(self.attributes))[:-1]},"data":{self.payload}}}')
+        return _utf8(f'{dump(dict(self.attributes))[:-1]},"data":{self.payload}}}')
 
 
 def structured(row: OutboxRow, *, source: str | None = None) -> bytes:
@@ -221,11 +221,12 @@ def _attributes(row: OutboxRow, source: str | None) -> dict[str, str]:
 
 
 def _source(request: Mapping[str, Any]) -> str:
-    parts = [request.get(name) for name in ("app", "environment", "region")]
-    path = "/".join(["/leanflow", *(part for part in parts if isinstance(part, str))])
-    if _PLAIN.fullmatch(path):  # which is nearly always, and quoting costs as much as all the rest
-        return path
-    return "/".join(["/leanflow", *(quote(part, safe="") for part in parts if isinstance(part, str))])
+    return _path(*(part for part in map(request.get, ("app", "environment", "region")) if isinstance(part, str)))
+
+
+@lru_cache(maxsize=64)  # a deployment has a few, and quoting costs as much as all the rest
+def _path(*parts: str) -> str:
+    return "/".join(["/leanflow", *(quote(part, safe="") for part in parts)])
 
 
 def _of_webhook(raw: str) -> tuple[str, str | None]:
@@ -240,7 +241,7 @@ def _of_webhook(raw: str) -> tuple[str, str | None]:
 
 def _object(payload: str) -> dict[str, Any]:
     try:
-        told = json.loads(payload)
+        told = peek(payload)
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

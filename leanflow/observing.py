@@ -159,7 +159,7 @@ class seeing(Generic[N]):  # noqa: N801 - reads like a function, as contextlib's
             return
         try:
             self._manager.__exit__(kind, error, trace)
-        except BaseException as raised:
+        except BaseException as raised:  # what the work raised comes through here, its cancellation too
             if raised is error:
                 return
             if not isinstance(raised, Exception):

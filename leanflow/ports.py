@@ -76,6 +76,9 @@ class Transport(Protocol):
     Promises that hold for both methods: many callers may be under way at once, and none waits for another's answer.
     Cancelling one takes nothing from the others. A token is asked for once however many wait for it, and kept until it
     nears its end. No secret is shown by `repr`.
+
+    One that knows what it calls may say so: an `environment` (``sandbox``, ``production``) and a `region` (``uae``,
+    ``ksa``). An engine that was given none of its own has these, and refuses to have others.
     """
 
     async def send(self, call: Call) -> Answer:
@@ -126,6 +129,10 @@ class Bus(Protocol):
         its kind, its request's id and its payload as they are. Rows of one request reach the broker in the order of the
         batch. A row that the broker refuses costs no other row. A broker that is away is an error for each row, and
         never one for the whole; nothing is published again behind the caller's back once it is told that it was not.
+
+        A broker that is away or never answers is `BusUnavailable`, `ConnectionError` or `TimeoutError`, which counts
+        against no row: those are tried until it is back. Anything else counts as a try, and in the end the row is set
+        aside. One that takes longer than `Policy.bus_timeout` is left, and taken for away.
 
         Raises:
             NotStarted: the bus is not open.

@@ -33,6 +33,8 @@ def open_store(url: str) -> Store:
     Raises:
         InvalidRequest: the URL names no store that there is. It is not repeated: it may hold a password.
     """
+    if not isinstance(url, str):
+        raise _refused(f"must be a URL, not {type(url).__name__}; supported: {_SUPPORTED}")
     scheme, colon, rest = url.partition(":")
     scheme = scheme.lower()
     if not colon:

@@ -121,7 +121,7 @@ def unwrapped(*drivers: type[BaseException]) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever is not a wrapper is raised as it is
         if isinstance(error, drivers) or not _is_wrapper(error):
             raise
         inner: BaseException | None = error

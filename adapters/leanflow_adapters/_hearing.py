@@ -13,6 +13,7 @@ __all__ = ["Heard", "Hearing"]
 _log = logging.getLogger("leanflow.store")
 
 _AGAIN = 5.0  # seconds until a lost connection is made again; polling goes on meanwhile
+_AT_ONCE = 1.0  # seconds in which who is cancelled ends, unless the cancellation was swallowed: redis-py does at times
 
 Heard = Callable[[Sequence[str]], None]
 
@@ -30,15 +31,19 @@ class Hearing(ABC):
         """Make it; `own` is the name under which this process tells, which it does not hear."""
         self._own = own
         self._heard = heard
+        self._is_over = False
         self._task = asyncio.get_running_loop().create_task(self._listen(), name="leanflow hints")
 
     async def aclose(self) -> None:
         """Stop listening."""
-        self._task.cancel()
+        self._is_over = True
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=_AT_ONCE)
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _listen(self) -> None:
-        while True:
+        while not self._is_over:
             try:
                 await self._listen_once()
             except self.faults as error:

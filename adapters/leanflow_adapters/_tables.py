@@ -1,13 +1,15 @@
-"""What stores in tables have in common: their rows in a neutral form, for copying from any of them to any other.
+"""What is kept, as rows in a neutral form: for copying from any store that tells it so to any other.
 
 A store's `tables` module has a function ``tables(store)``: an async context manager that gives its `Tables`. Ids and
-texts are `str`, times aware `datetime`s, bodies `bytes`, choices of a sink sorted lists of `str` or None.
+texts are `str`, times aware `datetime`s, bodies `bytes`, choices of a sink sorted lists of `str` or None. A store that
+keeps no tables tells what it keeps as the rows that tables would have.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -43,7 +45,7 @@ class Table:
     Attributes:
         columns: name and kind of each: ``int``, ``text``, ``id`` (of a request), ``time``, ``flag``, ``bytes`` or
             ``names``.
-        is_scoped: whether a column `scope` says whose a row is; otherwise `request_id` does.
+        is_scoped: whether SQL stores keep the column `scope`; otherwise it is that of the row's request.
         slice: rows copied in one transaction: fewer of those that carry whole bodies.
     """
 
@@ -51,6 +53,16 @@ class Table:
     columns: Mapping[str, str]
     is_scoped: bool = True
     slice: int = 1000
+
+    @cached_property
+    def kept(self) -> Mapping[str, str]:
+        """The columns that SQL stores keep."""
+        return {name: kind for name, kind in self.columns.items() if self.is_scoped or name != "scope"}
+
+    def asked(self, requests: str) -> str:
+        """Return all columns as SQL asks for them, the scope of `requests` where a row has none of its own."""
+        theirs = f"(SELECT r.scope FROM {requests} r WHERE r.id = request_id)"  # noqa: S608 - our own names
+        return ", ".join(name if name in self.kept else theirs for name in self.columns)
 
 
 def _table(name: str, columns: str, **more: Any) -> Table:
@@ -67,13 +79,13 @@ TABLES = (
     _table("ids", "scope:int kind:text value:text request_id:id"),
     _table(
         "history",
-        "request_id:id version:int key:text at:time tag:text trigger:text from_state:text to_state:text declined:text"
-        " event:text",
+        "scope:int request_id:id version:int key:text at:time tag:text trigger:text from_state:text to_state:text"
+        " declined:text event:text",
         is_scoped=False,
     ),
     _table(
         "pages",
-        "request_id:id page:int correlation_id:text refreshed_at:time raw:bytes",
+        "scope:int request_id:id page:int correlation_id:text refreshed_at:time raw:bytes",
         is_scoped=False,
         slice=20,
     ),

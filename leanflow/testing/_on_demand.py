@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import attrs
 
 from leanflow._flows import TICK_ROUNDS, LeanFlow
 from leanflow._handlers import Handler
-from leanflow._request import DataRequest
 from leanflow.errors import InvalidRequest, Livelock
 from leanflow.testing._clock import Traveller
 
@@ -56,40 +56,40 @@ class WatchedFlow(LeanFlow):
         }
         await super()._open()
 
-    def _place(self, request: DataRequest) -> None:
-        super()._place(request)
-        self._placing[request.id].add_done_callback(self._placed)
-
-    def _placed(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._errors.append(error)
+    def _fault(self, request_id: str, error: BaseException) -> None:
+        super()._fault(request_id, error)
+        self._errors.append(error)
 
 
 def _watched(handler: Handler, errors: list[BaseException]) -> Callable[..., Any]:
     """Return the handler's function, of the same kind, keeping what it raises."""
-    function = handler.function
+    function: Callable[..., Any] = handler.function
 
     async def finish(returned: Any) -> None:
-        try:
+        with _keeping(errors):
             await returned
-        except Exception as error:
-            errors.append(error)
-            raise
 
     @functools.wraps(function)
     async def waited(*args: Any) -> None:
-        await finish(function(*args))
+        with _keeping(errors):  # around the call as well: it fails if the function does not take two arguments
+            await function(*args)
 
     @functools.wraps(function)
     def called(*args: Any) -> Any:
-        try:
+        with _keeping(errors):
             returned: Any = function(*args)
-        except Exception as error:
-            errors.append(error)
-            raise
         return finish(returned) if inspect.isawaitable(returned) else None
 
     return waited if inspect.iscoroutinefunction(function) else called
+
+
+@contextmanager
+def _keeping(errors: list[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a handler raises, the engine takes for a reason to try again
+        errors.append(error)
+        raise
 
 
 class OnDemandFlow(WatchedFlow):
@@ -154,8 +154,6 @@ class OnDemandFlow(WatchedFlow):
         self._loop, self._by_itself = None, False
         self._opening = asyncio.Lock()
         self._opened.clear()
-        self._placing.clear()
-        self._creating.clear()
 
 
 def _opened_first(method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:

@@ -287,11 +287,13 @@ class ReconnectMachine(RuleBasedStateMachine):
         assert 400 <= reply.status < 500, f"a {one.kind} webhook was answered {reply.status}"
         assert self._versions() == before, f"a {one.kind} webhook moved a request"
 
-    @rule(number=st.integers(0, 50))
-    def webhook_comes_again(self, number: int) -> None:
-        """One that was taken in is delivered once more: 200, and nothing changes."""
+    @rule(number=st.integers(0, 50), anew=st.booleans())
+    def webhook_comes_again(self, number: int, anew: bool) -> None:  # noqa: FBT001
+        """One that was taken in is delivered once more, or to a process that knows nothing of it: nothing changes."""
         if not self._heard:
             return
+        if anew:
+            self.restart()
         headers, raw = self._heard[number % len(self._heard)]
         before = self._versions()
         assert self.run(self.receive(headers, raw)).status == 200

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from leanflow.errors import NotStarted
+from leanflow.errors import MessageRefused, NotStarted
 from leanflow.ports import OutboxRow
 from leanflow.testing.conformance import BusConformance, Published
 from leanflow_adapters.memory import MemoryBus
@@ -124,6 +124,23 @@ class SendsLater(MemoryBus):
         return errors[len(errors) - len(batch) :]
 
 
+class TakesAnOutageForPoison(MemoryBus):
+    """Has one error for all that goes wrong."""
+
+    async def publish(self, batch: Sequence[OutboxRow]) -> Errors:
+        errors = await super().publish(batch)
+        return [error and MessageRefused(self.name, type(error).__name__) for error in errors]
+
+
+class WaitsForEver(MemoryBus):
+    """Trusts that brokers answer."""
+
+    async def publish(self, batch: Sequence[OutboxRow]) -> Errors:
+        while self.is_away:
+            await asyncio.sleep(0.01)
+        return await super().publish(batch)
+
+
 class PublishesThoughClosed(MemoryBus):
     """Opens itself."""
 
@@ -213,6 +230,11 @@ CATCHES: Mapping[type[MemoryBus], tuple[str, ...]] = {
     LosesWhatIsOverAHundred: ("test_a_full_batch_is_published_whole",),
     SaysPublishedTooEarly: ("test_what_is_published_is_there",),
     SendsLater: ("test_a_bus_goes_on_when_its_broker_is_back",),
+    TakesAnOutageForPoison: (
+        "test_a_broker_that_is_away_is_an_error_for_each_row",
+        "test_a_broker_that_accepts_and_never_answers_sets_nothing_aside",
+    ),
+    WaitsForEver: ("test_a_broker_that_accepts_and_never_answers_sets_nothing_aside",),
     PublishesThoughClosed: ("test_a_closed_bus_publishes_nothing",),
     OpensTwice: ("test_opening_an_open_bus_is_an_error",),
     ChangesItsName: ("test_its_name_is_stable",),
@@ -247,7 +269,7 @@ def fixtures(made: type[MemoryBus]) -> Fixtures:
         def unwanted(row: OutboxRow) -> OutboxRow:
             return attrs.evolve(row, payload=f'"{"x" * LIMIT}"')
 
-        yield {"bus": bus, "messages": messages, "away": away, "unwanted": unwanted}
+        yield {"bus": bus, "messages": messages, "away": away, "silent": away, "unwanted": unwanted}
 
     return give
 

@@ -128,6 +128,13 @@ class ForgetsTheOrder(MemoryStore):
         return [row for row in self._rows(scope) if not row.set_aside]
 
 
+class CountsAnOutageAsATry(MemoryStore):
+    """Takes each delivery that failed for a refusal."""
+
+    async def undelivered(self, scope: Scope, key: str, sink: str, *, counts: bool = True, **rest: Any) -> None:
+        await super().undelivered(scope, key, sink, counts=True, **rest)
+
+
 class MixesScopes(MemoryStore):
     """Finds a request by its id whatever the scope."""
 
@@ -207,6 +214,7 @@ CATCHES: dict[type[MemoryStore], tuple[str, ...]] = {
     DeliversForEveryone: ("test_delivery_is_remembered_per_sink",),
     KeepsWhatAGoneSinkWasToGet: ("test_an_unregistered_sink_is_forgotten",),
     ForgetsTheOrder: ("test_only_the_oldest_of_a_request_is_offered",),
+    CountsAnOutageAsATry: ("test_an_outage_counts_no_try",),
     MixesScopes: ("test_a_step_of_another_scope_finds_no_request",),
     MakesTwins: ("test_racing_creators_get_one_and_the_same_record",),
     LeavesNoTombstone: ("test_an_erased_request_leaves_nothing_but_a_tombstone",),

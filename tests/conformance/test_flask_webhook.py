@@ -13,6 +13,7 @@ from leanflow.testing.conformance import Inbox, WebhookConformance
 from leanflow.testing.conformance._inbox import SECRET
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.web.flask import add_webhook
+from tests.support.lean import Refusing
 from tests.support.wsgi import Switch, gunicorn, werkzeug
 
 
@@ -54,7 +55,7 @@ class TestFlaskUnderWerkzeug(WebhookConformance):
 
 def test_an_engine_of_one_loop_is_refused() -> None:
     """Flask has no loop that lasts: the error names what serves instead."""
-    flows = LeanFlow(store=MemoryStore(), transport=object(), webhook_secrets=["s"])  # type: ignore[arg-type]  # never asked
+    flows = LeanFlow(store=MemoryStore(), transport=Refusing(), webhook_secrets=["s"])
     with pytest.raises(InvalidRequest, match=r"leanflow\.blocking"):
         add_webhook(flask.Flask(__name__), "/lean/webhooks", flows)  # type: ignore[arg-type]  # that is the point
 

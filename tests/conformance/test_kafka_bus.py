@@ -84,6 +84,18 @@ class TestKafkaBus(BusConformance):
 
         return away
 
+    @pytest.fixture
+    def silent(self, cluster: KafkaCluster) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Let the brokers accept and never answer for a while."""
+
+        @asynccontextmanager
+        async def silent() -> AsyncIterator[None]:
+            cluster.slow(60)
+            yield
+            cluster.slow(0)
+
+        return silent
+
 
 async def test_what_concerns_one_entity_keeps_to_one_partition(cluster: KafkaCluster, topic: str) -> None:
     """The key is the entity, so that all its requests' announcements keep their order."""

@@ -76,7 +76,7 @@ class TestKafkaSubscription(Subscribing):
     """Its brokers are mock ones, which go down and come back."""
 
     test_two_of_one_durable_share_the_work = None  # type: ignore[assignment]  # left out
-    """The mock cluster and aiokafka do not agree on groups of several members; a rebalance has a test below."""
+    """Unlike Kafka, the mock cluster takes no commit in a rebalance; groups of several are in `test_kafka_groups`."""
 
     @pytest.fixture
     def put(self, put: Put) -> Put:
@@ -147,7 +147,7 @@ async def test_messages_of_a_partition_come_in_order(
 async def test_a_rebalance_loses_nothing(put: Put, subscribe: Subscribe, topic: str) -> None:
     """What is under way is waited for and committed, and the rest is handed out anew.
 
-    With one member, which joins again and again: the mock cluster and aiokafka do not agree on groups of several.
+    With one member, which joins again and again; groups of several are in `test_kafka_groups`.
     """
     heard: list[bytes] = []
 

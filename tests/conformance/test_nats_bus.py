@@ -87,17 +87,26 @@ class TestNatsBus(BusConformance):
         """Cut the wire for a while."""
         return wire.away
 
+    @pytest.fixture
+    def silent(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Let the broker accept and never answer for a while."""
+        if not self.hangs:
+            pytest.skip("hangs = False")
+        return wire.silent
+
 
 class TestNatsBusBinary(TestNatsBus):
     """Binary: attributes as headers."""
 
     envelope = "binary"
+    hangs = False
 
 
 class TestNatsBusOfAnApplication(TestNatsBus):
     """With the application's own client, which nobody closes; it heals by itself."""
 
     loses_broker = False
+    hangs = False
 
     @pytest.fixture
     async def bus(self, stream: str, client: Client) -> AsyncIterator[NatsBus]:
@@ -138,6 +147,18 @@ async def test_a_stream_is_made_where_that_was_asked_for(client: Client) -> None
         assert len(await support.kept(client, name)) == 1, "the second is a repeat of the first, and dropped"
     finally:
         await support.drop(name)
+
+
+async def test_a_subject_that_the_stream_does_not_take_is_named_at_the_start(client: Client, stream: str) -> None:
+    """Whether none takes it or another does; nothing would ever be delivered."""
+    other = support.fresh_name()
+    await client.jetstream().add_stream(name=other, subjects=[f"{other}.>"])
+    try:
+        for topic in (f"else-{stream}", f"{other}.a"):
+            with pytest.raises(BrokerSetup, match=f"'{stream}' does not take the subject '{topic}'.*topic="):
+                await NatsBus(servers=support.URL, stream=stream, topic=topic).open()
+    finally:
+        await support.drop(other)
 
 
 async def test_a_subject_that_no_stream_takes_is_named(stream: str) -> None:

@@ -53,7 +53,7 @@ class TestRabbitBus(BusConformance):
     async def bus(self, broker: Broker) -> AsyncIterator[RabbitBus]:
         """Give an open bus."""
         made, _, url = broker
-        bus = RabbitBus(url, exchange=made.exchange, topic=topic, timeout=5)
+        bus = RabbitBus(url, exchange=made.exchange, topic=topic, timeout=3)
         await bus.open()
         yield bus
         await bus.aclose()
@@ -78,6 +78,11 @@ class TestRabbitBus(BusConformance):
     def away(self, broker: Broker) -> Callable[[], AbstractAsyncContextManager[None]]:
         """Cut the wire for a while."""
         return broker[1].away
+
+    @pytest.fixture
+    def silent(self, broker: Broker) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Let the broker accept and never answer for a while."""
+        return broker[1].silent
 
 
 async def test_binary_mode_says_the_same_in_headers(broker: Broker) -> None:

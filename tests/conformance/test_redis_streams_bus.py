@@ -100,11 +100,19 @@ class TestRedisStreamsBus(BusConformance):
         """Cut the wire for a while."""
         return wire.away
 
+    @pytest.fixture
+    def silent(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Let the broker accept and never answer for a while."""
+        if not self.hangs:
+            pytest.skip("hangs = False")
+        return wire.silent
+
 
 class TestRedisStreamsBusBinary(TestRedisStreamsBus):
     """Binary: attributes as fields."""
 
     envelope = "binary"
+    hangs = False
 
 
 class TestRedisStreamsSubscription(Subscribing):

@@ -208,6 +208,13 @@ def _uv(rest: list[str]) -> None:
     assert rest in (["build"], ["lock"], ["sync"]), rest
 
 
+def _gunicorn(rest: list[str]) -> None:
+    """Parse it as gunicorn would, without running it."""
+    from gunicorn.config import Config  # only pages that show the command need it
+
+    assert Config().parser().parse_args(rest).args, "gunicorn is not told what to serve"
+
+
 def _anything(_rest: list[str]) -> None:
     """Let it pass: it is not ours."""
 
@@ -221,6 +228,7 @@ _CHECKS: dict[str, Callable[[list[str]], Any]] = {
     "pytest": _pytest,
     "bash": _bash,
     ".tools/bin/uv": _uv,
+    "gunicorn": _gunicorn,
     "git": _anything,
     "cd": _anything,
     "kill": _anything,

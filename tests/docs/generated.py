@@ -152,7 +152,11 @@ def _help(*names: str) -> Callable[[], str]:
             command = command.get_command(click.Context(command), name)
         assert command is not None
         info = f"leanflow {' '.join(names)}"
-        context = click.Context(command, info_name=info, terminal_width=100, max_content_width=100)
+        # a command keeps the help option that it was first asked for: whoever ran it before, it must be the same
+        helps = app.context_settings["help_option_names"]
+        context = click.Context(
+            command, info_name=info, terminal_width=100, max_content_width=100, help_option_names=helps
+        )
         return f"```plain\n{command.get_help(context)}\n```"
 
     return text

@@ -84,4 +84,4 @@ def test_the_errors_page_has_every_error() -> None:
 
 def test_the_command_page_has_every_command() -> None:
     """One section for each."""
-    assert set(re.findall(r"^## leanflow (\w+)", text_of("cli.md"), re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^## leanflow ([\w-]+)", text_of("cli.md"), re.MULTILINE)) == set(COMMANDS)

@@ -196,3 +196,12 @@ async def test_a_second_version_brings_only_the_difference() -> None:
         assert store.migration_sql(VERSION) == ""
     finally:
         await drop(name)
+
+
+async def test_an_option_that_nobody_knows_is_named(schema: str) -> None:
+    """As a schema that was mistyped; by whatever command."""
+    for command in ("check", "migrate", "list"):
+        done = await asyncio.to_thread(_run, command, f"{URL}?shema={schema}")
+        assert done.returncode == 1
+        said = done.stdout if command == "check" else done.stderr
+        assert 'Postgres does not know an option of it: unrecognized configuration parameter "shema"' in said

@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from leanflow import LeanFlow, Policy, State
+from leanflow._relay import BATCH, RUN
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow, Sink
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryBus, MemoryStore
-from tests.support.engine import engine, recorder
+from tests.support.engine import PATIENCE, STORES, engine, maker_of, recorder
 from tests.support.lean import Lean
 
 SHORT = Policy(bus_timeout=timedelta(milliseconds=50), shutdown_wait=timedelta(milliseconds=100))
 
 
 class Broker:
-    """What a bus may meet: away, stuck for ever, refusing some rows."""
+    """What a bus may meet: away (for all rows or some), silent, stuck for ever, refusing some rows."""
 
     def __init__(self) -> None:
-        self.is_away = self.is_stuck = self.is_incomplete = False
+        self.is_away = self.is_stuck = self.is_incomplete = self.is_silent = self.times_out = False
         self.refuses: Callable[[OutboxRow], bool] = lambda _: False
+        self.lacks: Callable[[OutboxRow], bool] = lambda _: False
         self.opened = self.published = 0
         self.rows: list[OutboxRow] = []
 
@@ -37,6 +40,10 @@ class Broker:
                 continue  # a client that does not let itself be cancelled
         if self.is_away:
             raise BusUnavailable("bus", "nobody there")
+        if self.is_silent:
+            await asyncio.Event().wait()
+        if self.times_out:
+            raise TimeoutError
         if self.is_incomplete:
             raise BrokerSetup("bus", "there is no stream", "make one")
 
@@ -57,13 +64,18 @@ class Bus:
         """Publish."""
         self.broker.published += 1
         await self.broker.passing()
-        errors = [MessageRefused("bus", "no") if self.broker.refuses(row) else None for row in batch]
+        errors = [self._error(row) for row in batch]
         self.broker.rows += [row for row, error in zip(batch, errors, strict=True) if error is None]
         return errors
 
     async def aclose(self) -> None:
         """Close."""
         self.broker.opened -= 1
+
+    def _error(self, row: OutboxRow) -> BaseException | None:
+        if self.broker.lacks(row):
+            return BusUnavailable("bus", "its partition has no leader")
+        return MessageRefused("bus", "no") if self.broker.refuses(row) else None
 
 
 @pytest.fixture
@@ -90,6 +102,13 @@ async def finished(flows: LeanFlow, entity: str = "e") -> str:
     assert request.state is State.fetched
     await flows.tick()
     return request.id
+
+
+async def has_ended(flows: LeanFlow) -> None:
+    """Return once the bus has ended what took it too long."""
+    async with asyncio.timeout(PATIENCE):
+        while flows._buses["bus"]._stuck:
+            await asyncio.sleep(0)
 
 
 async def test_an_engine_starts_without_its_broker_and_opens_the_bus_later(
@@ -125,6 +144,137 @@ async def test_an_outage_counts_against_no_announcement(broker: Broker, clock: F
         broker.is_away = False
         await travel(flows, clock, timedelta(minutes=1))
         assert [row.key for row in broker.rows] == [f"{key}:0:requested", f"{key}:1:fetched"]
+
+
+@pytest.mark.parametrize(("fault", "error"), [("is_silent", "BusUnavailable"), ("times_out", "TimeoutError")])
+async def test_a_broker_that_never_answers_counts_against_no_announcement(
+    fault: str, error: str, broker: Broker, clock: FakeClock, lean: Lean
+) -> None:
+    """It is an outage, whoever notices it: the engine after `bus_timeout`, or the bus itself."""
+    policy = Policy(announce_tries=3, bus_timeout=timedelta(milliseconds=20))
+    async with engine(MemoryStore(), lean, clock, bus=Bus(broker), policy=policy) as flows:
+        setattr(broker, fault, True)
+        key = await finished(flows)
+        for _ in range(10):
+            await travel(flows, clock, timedelta(seconds=35))
+            await has_ended(flows)
+        rows = await flows.undelivered()
+        assert [(row.tries, row.error, row.set_aside) for row in rows] == [(0, error, False), (0, None, False)]
+        assert broker.published >= 10
+        setattr(broker, fault, False)
+        await travel(flows, clock, timedelta(minutes=1))
+        assert [row.key for row in broker.rows] == [f"{key}:0:requested", f"{key}:1:fetched"]
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_an_outage_takes_no_try_from_what_the_broker_refuses_later(
+    kind: str, tmp_path: Path, broker: Broker, clock: FakeClock, lean: Lean
+) -> None:
+    """`flows.undelivered()` tells of it and when the next try is; the refusals after it are counted from the first."""
+    policy = Policy(announce_tries=3, announce_backoff=(timedelta(seconds=1),))
+    async with engine(maker_of(kind, tmp_path)(), lean, clock, bus=Bus(broker), policy=policy) as flows:
+        broker.is_away = True
+        await finished(flows)
+        await travel(flows, clock, timedelta(hours=2))
+        [row, _] = await flows.undelivered()
+        assert (row.tries, row.error, row.set_aside) == (0, "BusUnavailable", False)
+        assert row.due_at is not None
+        assert clock.now() < row.due_at <= clock.now() + timedelta(seconds=33)
+        broker.is_away, broker.refuses = False, lambda row: row.key.endswith(":requested")
+        clock.advance(row.due_at - clock.now())
+        for tries in (1, 2):
+            await flows.tick()
+            [row, *_] = await flows.undelivered()
+            assert (row.tries, row.error, row.set_aside) == (tries, "MessageRefused", False)
+            clock.advance(timedelta(seconds=2))
+        await flows.tick()
+        [row] = await flows.undelivered()
+        assert (row.tries, row.error, row.set_aside) == (3, "MessageRefused", True)
+
+
+async def test_a_broker_that_is_away_for_some_holds_up_no_others(
+    broker: Broker, clock: FakeClock, lean: Lean, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a partition without a leader: others of the batch go on, and those are told of and wait longer each time."""
+    waits = []
+    broker.lacks = lambda row: "lacking" in row.payload
+    async with engine(MemoryStore(), lean, clock, bus=Bus(broker), policy=Policy(announce_tries=3)) as flows:
+        lacking = await flows.request("accounts", entity_id="lacking")
+        for number in range(8):
+            other = await flows.request("accounts", entity_id=f"other-{number}")
+            await flows.tick()
+            assert [row.request_id for row in broker.rows[-2:]] == [other.id] * 2
+            [row, _] = await flows.undelivered()
+            assert (row.request_id, row.tries, row.error) == (lacking.id, 0, "BusUnavailable")
+            assert row.due_at is not None
+            between = await flows.request("accounts", entity_id=f"between-{number}")
+            await flows.tick()
+            assert broker.rows[-1].request_id == between.id, "which does not shorten the wait"
+            waits.append((row.due_at - clock.now()).total_seconds())
+            clock.advance(row.due_at - clock.now())
+        assert [int(wait) for wait in waits[:4]] == [1, 2, 5, 10]
+        assert all(30 <= wait <= 33 for wait in waits[4:])
+        [told, *_] = [record for record in caplog.records if "bus is away" in record.getMessage()]
+        assert told.getMessage().startswith("bus is away for 1 of 2 announcements and is tried again in 1 s: ")
+        broker.lacks = lambda _: False
+        await flows.tick()
+        assert [row.request_id for row in broker.rows[-2:]] == [lacking.id] * 2
+
+
+async def piled_up(flows: LeanFlow, broker: Broker, requests: int) -> None:
+    """Let two announcements of each of so many requests pile up while the broker is away, and it come back."""
+    broker.is_away = True
+    await asyncio.gather(*(flows.request("accounts", entity_id=f"e{number}") for number in range(requests)))
+    broker.is_away = False
+    assert (await flows.health()).sinks["bus"].undelivered == 2 * requests
+
+
+def check_order(rows: Sequence[OutboxRow]) -> None:
+    """Each announcement once, and of each request the first before the second."""
+    keys = [row.key for row in rows]
+    assert len(keys) == len(set(keys))
+    last: dict[str | None, int] = {}
+    for row in rows:
+        version = int(row.key.split(":")[1])
+        assert version == last.get(row.request_id, -1) + 1
+        last[row.request_id] = version
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_what_piled_up_goes_out_batch_by_batch(
+    kind: str, tmp_path: Path, broker: Broker, clock: FakeClock, lean: Lean
+) -> None:
+    """In one go, in full batches, each announcement once and in order; but not so much that a stop waits for long."""
+    async with engine(maker_of(kind, tmp_path)(), lean, clock, bus=Bus(broker)) as flows:
+        await piled_up(flows, broker, (RUN + BATCH) // 2)
+        relay = flows._idle_worker._relay
+        assert await relay.relay("bus") == RUN
+        assert broker.published == RUN // BATCH
+        assert await relay.relay("bus") == BATCH
+        assert await flows.undelivered() == ()
+    check_order(broker.rows)
+    assert len(broker.rows) == RUN + BATCH
+
+
+async def test_nothing_more_is_claimed_of_what_piled_up_once_the_broker_is_away(
+    broker: Broker, clock: FakeClock, lean: Lean
+) -> None:
+    """A batch at most meets the outage; all of it goes out later, in order."""
+    async with engine(MemoryStore(), lean, clock, bus=Bus(broker)) as flows:
+        await piled_up(flows, broker, BATCH // 2 * 3)
+
+        def goes_away(_: OutboxRow) -> bool:
+            broker.is_away = True  # once this batch is through
+            return False
+
+        broker.refuses = goes_away
+        assert await flows._idle_worker._relay.relay("bus") == 2 * BATCH
+        rows = await flows._store.outbox(flows._scope, limit=3 * BATCH)
+        assert sum(row.due_at is not None and row.due_at <= clock.now() for row in rows) == BATCH
+        broker.is_away, broker.refuses = False, lambda _: False
+        await travel(flows, clock, timedelta(minutes=1))
+        assert await flows.undelivered() == ()
+    check_order(broker.rows)
 
 
 async def test_what_a_broker_refuses_is_set_aside_and_comes_again_by_hand(
@@ -197,7 +347,7 @@ async def test_a_bus_that_comes_to_hang_is_asked_for_nothing_more_until_it_has_e
         await travel(flows, clock, timedelta(minutes=1))
         assert broker.published == 1
         broker.is_stuck = False
-        await asyncio.sleep(0.05)
+        await has_ended(flows)
         await travel(flows, clock, timedelta(minutes=1))
         assert [row.key for row in broker.rows][-2:] == [f"{key}:0:requested", f"{key}:1:fetched"]
 

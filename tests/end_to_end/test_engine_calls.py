@@ -1,40 +1,25 @@
-"""Steps that race, and calls whose outcome is unknown: versions, call numbers, leases, adoption."""
+"""Calls whose outcome is unknown, late or repeated: call numbers, leases, adoption."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from copy import copy
 from datetime import timedelta
-from itertools import count, pairwise
-from pathlib import Path
+from itertools import count
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from leanflow import Call, LeanFlow, Policy, State, calls
-from leanflow.errors import StoreUnavailable
-from leanflow.events import ResultsReady
-from leanflow.ports import HistoryEntry
 from leanflow.testing import FakeClock, travel
-from leanflow_adapters.sqlite import SQLiteStore
-from tests.support.engine import StoreMaker, deliver, engine, recorder
-from tests.support.lean import Lean, answer, signed, webhook
+from tests.support.engine import StoreMaker, check_history, deliver, engine, recorder
+from tests.support.lean import Lean, answer, webhook
 from tests.support.stores import unsteady
 
 LEASE = Policy().lease
 FIRST_ID = str(UUID(int=1))  # of Lean's own
-
-
-def check_history(rows: tuple[HistoryEntry, ...]) -> None:
-    """I3 and I5: versions 1..n without gap, each row going on from the one before; no event twice."""
-    moves = [row for row in rows if row.declined is None]
-    assert [row.version for row in moves] == list(range(len(moves)))
-    for before, after in pairwise(moves):
-        assert after.from_state == before.to_state
-    assert len({row.key for row in rows}) == len(rows)
 
 
 class Held:
@@ -48,113 +33,6 @@ class Held:
         go = asyncio.Event()
         self.arrived.put_nowait(go)
         return go.wait()
-
-
-async def test_fifty_racers_lose_no_event(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """R22: 50 tasks with 50 distinct events on one request: one winner per version, all in history."""
-    lean.will("e", "pending")
-    async with engine(make(), lean, clock) as flows:
-        request = await flows.request("accounts", entity_id="e")
-        raws = [webhook("results.ready", {"id": request.results_id}, event_id=str(n)) for n in range(50)]
-        replies = await asyncio.gather(*(flows.receive(signed(raw), raw) for raw in raws))
-        assert {reply.status for reply in replies} == {200}
-        rows = await flows.history(request.id)
-        assert {row.key for row in rows} >= {f"event:{n}" for n in range(50)}
-        check_history(rows)
-
-
-async def test_fifty_racers_of_two_engines_lose_no_event(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """The same from two engines on one store, as two processes are: conflicts are decided again, none surfaces."""
-    lean.will("e", "reconnect")
-    async with engine(make(), lean, clock) as one, engine(make(), lean, clock, seed=1) as two:
-        request = await one.request("accounts", entity_id="e")
-        prompt = await one.prompt(request.id)
-        await asyncio.gather(
-            *((one, two)[n % 2].callback(request.id, {"status": "SUCCESS"}, prompt=prompt.number) for n in range(50))
-        )
-        rows = await one.history(request.id)
-        check_history(rows)
-        final = await two.get(request.id)
-        assert (final.version, len(rows)) == (rows[-1].version, 53)
-
-
-RACER = """
-import asyncio, random, sys
-from pathlib import Path
-from typing import Any
-from leanflow import LeanFlow
-from leanflow.testing import FakeClock
-from leanflow_adapters.sqlite import SQLiteStore
-from tests.support.engine import engine
-from tests.support.lean import Lean
-
-async def main():
-    path, request_id, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    clock = FakeClock()
-    async with engine(SQLiteStore(path), Lean(clock), clock, seed=first) as flows:
-        await asyncio.gather(*(
-            flows.callback(request_id, {"status": f"N{n}"}, prompt=1) for n in range(first, first + 25)
-        ))
-
-asyncio.run(main())
-"""
-
-
-async def test_two_processes_lose_no_event(tmp_path: Path, clock: FakeClock, lean: Lean) -> None:
-    """R22, R23: two processes race one request on one SQLite file; every event is in history, versions have no gap."""
-    path = tmp_path / "flows.db"
-    lean.will("e", "reconnect")
-    async with engine(SQLiteStore(path), lean, clock) as flows:
-        request = await flows.request("accounts", entity_id="e")
-        await flows.prompt(request.id)
-        children = [
-            await asyncio.create_subprocess_exec(
-                sys.executable, "-c", RACER, str(path), request.id, str(first), cwd=Path(__file__).parents[2]
-            )
-            for first in (100, 200)
-        ]
-        assert [await child.wait() for child in children] == [0, 0]
-        rows = await flows.history(request.id)
-        check_history(rows)
-        told = {row.event["status"] for row in rows if row.tag == "hinted"}
-        assert told == {f"N{n}" for n in (*range(100, 125), *range(200, 225))}
-        assert (await flows.get(request.id)).version == rows[-1].version == 52
-
-
-async def test_a_conflict_is_decided_again(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """An engine that knows an old version finds out at the commit, reloads and decides anew: here the event is late."""
-    lean.will("e", "pending")
-    async with engine(make(), lean, clock) as one, engine(make(), lean, clock, seed=1) as two:
-        request = await one.request("accounts", entity_id="e")
-        assert (await two.get(request.id)).version == 1
-        ready = ResultsReady(type="results.ready", results_id=request.results_id or "")
-        await two.apply(ready)
-        await one.cancel(request.id)
-        [after] = await two.apply(ready)
-        assert after.state is State.cancelled
-        assert (await two.history(request.id))[-1].declined == "late"
-
-
-async def test_conflicts_without_end_are_unavailable(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """Bounded: a request that others change again and again is `StoreUnavailable`, retryable, and nothing is stored."""
-    lean.will("e", "pending")
-    store = unsteady(make())
-    async with engine(store, lean, clock) as flows, engine(make(), lean, clock, seed=1) as other:
-        request = await flows.request("accounts", entity_id="e")
-        rows = len(await flows.history(request.id))
-        tries = []
-
-        async def first(name: str) -> None:
-            if name == "commit":
-                tries.append(name)
-                later = clock.now() + timedelta(days=1)
-                assert await other._store.claim(other._scope, owner=f"o{len(tries)}", now=later, lease=0, limit=1)
-
-        store.before = first
-        with pytest.raises(StoreUnavailable):
-            await flows.cancel(request.id)
-        assert len(await flows.history(request.id)) == rows
-        assert len(tries) < 100
 
 
 # --- call identity -----------------------------------------------------------------------------------------------
@@ -183,7 +61,7 @@ async def test_a_crash_between_claim_and_answer_is_taken_over(make: StoreMaker, 
 
 async def _kill(flows: LeanFlow, *tasks: asyncio.Task[Any]) -> None:
     """Stand for SIGKILL: nothing of this engine runs any more."""
-    doomed: list[asyncio.Future[Any]] = [*tasks, *flows._placing.values(), *flows._keeping]
+    doomed: list[asyncio.Future[Any]] = [*tasks, *flows._placing.under_way.values(), *flows._keeping]
     for task in doomed:
         task.cancel()
     await asyncio.gather(*doomed, return_exceptions=True)
@@ -198,7 +76,7 @@ async def test_a_call_ends_without_an_error_when_the_store_is_closed_under_it(
     async with engine(make(), lean, clock) as flows:
         asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
         first = await held.arrived.get()
-        (placing,) = flows._placing.values()
+        (placing,) = flows._placing.under_way.values()
         asking.cancel()
         await flows._store.aclose()
         first.set()
@@ -252,7 +130,7 @@ async def test_an_old_answer_does_not_end_the_lease_of_the_call_under_way(
         first = await held.arrived.get()
         clock.advance(timedelta(seconds=5))
         request = await asking
-        placing = flows._placing[request.id]
+        placing = flows._placing.under_way[request.id]
         _stop_renewing(flows)
         clock.advance(LEASE)
         sweeping = asyncio.create_task(flows._idle_worker.sweep())
@@ -316,7 +194,11 @@ async def test_the_end_of_a_call_leaves_the_next_one_its_lease(make: StoreMaker,
     commits, go_on, raw = count(1), asyncio.Event(), webhook("results.ready", {"id": FIRST_ID}, event_id="1")
     store.after = lambda name: renewed.set() if name == "renew" else None
     lean.will("e", "pending")
-    async with engine(store, lean, clock) as flows, engine(make(), lean, clock, seed=1) as other:
+    async with (
+        engine(store, lean, clock) as flows,
+        engine(make(), lean, clock, seed=1) as other,
+        engine(make(), lean, clock, seed=2) as third,
+    ):
         asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
         first = await held.arrived.get()
         await deliver(other, raw)
@@ -324,7 +206,7 @@ async def test_the_end_of_a_call_leaves_the_next_one_its_lease(make: StoreMaker,
         first.set()
         while next(copy(commits)) < 3:
             await asyncio.sleep(0)
-        await deliver(other, raw)
+        await deliver(third, raw)  # not the one that has parked it and knows its copies
         fetching = asyncio.create_task(flows._idle_worker.sweep())
         second = await held.arrived.get()
         lean.finish(FIRST_ID, announce=False)
@@ -592,12 +474,12 @@ async def test_a_caller_cancelled_while_creating_leaves_a_placed_request(
     """Cancelled between the commit and the call: the request is placed all the same, and not after a lease."""
     async with engine(make(), lean, clock) as flows:
         asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
-        while not flows._creating:
+        while not flows._placing.creating:
             await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait({asking})
         assert asking.cancelled()
-        while flows._creating:
+        while flows._placing.creating:
             await asyncio.sleep(0)
         await flows.tick()
         assert [r.state async for r in flows.find()] == [State.fetched]

@@ -315,3 +315,28 @@ async def test_check_looks_behind_the_encryption(path: Path, lean: Lean, clock: 
     bare = await condition(SQLiteStore(path), scope)
     assert {"states", "resources"} <= {finding.what for finding in bare}
     assert await condition(encrypted(path, NEW), scope) == bare
+
+
+async def test_others_get_a_turn_between_bodies(lean: Lean, clock: FakeClock) -> None:
+    """A megabyte takes milliseconds: whoever waits for the loop waits for one body, and not for all."""
+    store = EncryptedStore(MemoryStore(), keys=[NEW])
+    await fill(store.reopen(), lean, clock, requests=10)
+    await store.open()
+    turns = 0
+
+    async def wait_for_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    waiting = asyncio.create_task(wait_for_turns())
+    scope = Scope(app="app", environment="sandbox", region="uae")
+    found = await store.bodies(scope, Part.pages, limit=10)
+    assert len(found) == 10
+    assert turns >= 9
+    turns = 0
+    assert await store.rewrite(scope, [(body, body.content) for body in found]) == 10
+    assert turns >= 9
+    waiting.cancel()
+    await store.aclose()

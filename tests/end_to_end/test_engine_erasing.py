@@ -79,6 +79,22 @@ async def test_a_customer_takes_their_entities_along(make: StoreMaker, clock: Fa
         assert await flows.erase(customer_id="person") == Erased()
 
 
+async def test_what_an_application_calls_its_requests_names_nobody_else(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """Its reference and its words may be the same text as somebody's id at Lean: what is told of it stays."""
+    heard = recorder()
+    async with engine(make(), lean, clock, handlers=heard.handlers) as flows:
+        words = {"customer_id": "user-17", "note": "user-17"}
+        await flows.request("accounts", entity_id="e", customer_id="c", reference="user-17", metadata=words)
+        told = await flows.undelivered()
+        assert told
+        assert await flows.erase(customer_id="user-17") == Erased()
+        assert await flows.undelivered() == told
+        await flows.tick()
+        assert [change.to_state for change in heard.changes] == [State.requested, State.fetched]
+
+
 async def test_what_names_the_forgotten_is_counted_and_not_stored(
     make: StoreMaker, clock: FakeClock, lean: Lean
 ) -> None:

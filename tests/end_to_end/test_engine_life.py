@@ -16,7 +16,7 @@ from leanflow.events import Cancelled
 from leanflow.testing import FakeClock, travel
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.sqlite import SQLiteStore
-from tests.support.engine import StoreMaker, deliver, dump, engine, recorder
+from tests.support.engine import StoreMaker, at_rest, deliver, dump, engine, recorder
 from tests.support.lean import Lean
 from tests.support.stores import unsteady
 
@@ -240,6 +240,28 @@ async def test_leaving_abandons_what_takes_too_long(make: StoreMaker, clock: Fak
         assert (await flows.get(request.id)).state is State.fetched
 
 
+async def test_what_is_stored_after_leaving_is_left_to_others(clock: FakeClock, lean: Lean) -> None:
+    """An insert that outlasts `policy.shutdown_wait` makes no call on a transport that is closed by then."""
+    store = unsteady(MemoryStore())
+    policy = Policy(shutdown_wait=timedelta(milliseconds=10))
+    async with engine(store, lean, clock, policy=policy) as flows:
+        store.gate, store.only = asyncio.Event(), frozenset({"create"})
+        asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
+        await store.troubled.wait()
+        [creating] = flows._placing.creating
+    await store.open()
+    store.gate.set()
+    request = await asking
+    assert (await creating).is_new
+    assert not flows._placing.under_way
+    assert not lean.calls
+    await store.aclose()
+    store.gate = None
+    async with engine(store, lean, clock, seed=1) as flows:
+        await travel(flows, clock, flows.policy.lease)
+        assert (await flows.get(request.id)).state is State.fetched
+
+
 @pytest.mark.parametrize("cancels", [1, 2, 50])
 async def test_leaving_that_is_cancelled_leaves_nothing_behind(
     make: StoreMaker, clock: FakeClock, lean: Lean, cancels: int
@@ -337,19 +359,15 @@ async def test_workers_outlast_an_outage(clock: FakeClock, lean: Lean, make: Sto
         store.down = False
         request = await flows.request("accounts", entity_id="e")
         assert request.state is State.fetched
-        waits = 0
-        while len(heard.keys) < 2:
-            clock.advance(timedelta(seconds=1))
-            await asyncio.sleep(0)
-            await flows.counts()
-            waits += 1
-            assert waits < 1000
+        clock.advance(flows.policy.poll)
+        await at_rest(flows, clock)
+        assert heard.states == ["requested", "fetched"]
         store.down = True
         store.troubled.clear()
         clock.advance(timedelta(seconds=2))
         await store.troubled.wait()
         started = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - started < 2
+    assert asyncio.get_running_loop().time() - started < flows.policy.shutdown_wait.total_seconds()
 
 
 async def test_work_that_fails_in_a_way_of_its_own_is_not_fatal(
@@ -368,8 +386,7 @@ async def test_work_that_fails_in_a_way_of_its_own_is_not_fatal(
         await raised.wait()
         for _ in range(3):
             clock.advance(timedelta(seconds=1))
-            await asyncio.sleep(0)
-            await flows.counts()
+            await at_rest(flows, clock)
         assert (await flows.health()).worker_alive
     assert "failed and goes on" in caplog.text
 

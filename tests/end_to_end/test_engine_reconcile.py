@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
@@ -11,7 +10,7 @@ import pytest
 from leanflow import Answer, Call, DataRequest, LeanFlow, Policy, State
 from leanflow.errors import CallFailed, InvalidRequest
 from leanflow.testing import FakeClock
-from tests.support.engine import StoreMaker, deliver, engine, recorder
+from tests.support.engine import StoreMaker, at_rest, deliver, engine, recorder
 from tests.support.lean import Lean, answer
 
 NO_PROBES = Policy(probes=(timedelta(days=9),), reconcile_every=timedelta(hours=6))
@@ -168,9 +167,7 @@ async def test_upkeep_outlives_whatever_goes_wrong(make: StoreMaker, clock: Fake
         lean.finish(request.results_id or "")
         for _ in range(7):
             clock.advance(timedelta(hours=1))
-            for _ in range(20):
-                await flows.counts()
-                await asyncio.sleep(0)
+            await at_rest(flows, clock)
         broken = False
         assert all(worker.is_alive for worker in flows._workers)
         await _until(flows, clock, lambda: _fetched(flows, request.id), timedelta(minutes=1))
@@ -187,9 +184,7 @@ async def _until(
         if await done():
             return
         clock.advance(step)
-        for _ in range(5):
-            await flows.counts()
-            await asyncio.sleep(0)
+        await at_rest(flows, clock)
     pytest.fail("it did not come to pass")
 
 

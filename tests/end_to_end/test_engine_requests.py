@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leanflow import Call, DataRequest, LeanFlow, Policy, Remedy, Resource, State, calls
+from leanflow import Call, Policy, Remedy, Resource, State, calls
 from leanflow.errors import CallFailed, InvalidRequest, KeyReused, NotInState, RequestNotFound
 from leanflow.events import ResultsReady
 from leanflow.ports import HistoryEntry
@@ -163,87 +163,11 @@ async def test_what_does_not_exist_is_not_found(make: StoreMaker, clock: FakeClo
             [page async for page in flows.pages(MISSING)]
 
 
-async def _wanting(flows: LeanFlow, lean: Lean, **more: Any) -> DataRequest:
-    lean.will("e", "reconnect")
-    request = await flows.request("accounts", entity_id="e", **more)
-    assert request.state is State.reconnect_required
-    return request
-
-
-async def test_a_prompt_names_lean_s_argument(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """`prompt` makes the request await its user; asked again it has the same ids, a fresh token and the next number."""
-    async with engine(make(), lean, clock) as flows:
-        request = await _wanting(flows, lean, customer_id="c")
-        first, second = await flows.prompt(request.id), await flows.prompt(request.id)
-        assert first.to_dict() == {
-            "app_token": "app", "reconnect_id": request.reconnect_id, "sandbox": True, "access_token": "token 1 of c",
-        }  # fmt: skip
-        assert (first.number, second.number) == (1, 2)
-        assert second.to_dict() == {**first.to_dict(), "access_token": "token 2 of c"}
-        assert "token 1" not in repr(first)
-        assert (await flows.get(request.id)).state is State.awaiting_user
-
-
-async def test_a_prompt_without_a_customer_has_no_token(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """Without a customer there is nobody to scope a token to, and the prompt goes without."""
-    async with engine(make(), lean, clock) as flows:
-        request = await _wanting(flows, lean)
-        assert "access_token" not in (await flows.prompt(request.id)).to_dict()
-
-
-async def test_a_prompt_that_cannot_be_had_changes_nothing(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """No token: `CallFailed`, and the request stays. No need of the user, or a dead reconnect id: `NotInState`."""
-    async with engine(make(), lean, clock) as flows:
-        request = await _wanting(flows, lean, customer_id="c")
-        lean.down = True
-        with pytest.raises(CallFailed):
-            await flows.prompt(request.id)
-        assert await flows.get(request.id) == request
-        lean.down = False
-        clock.advance(31 * DAY)
-        with pytest.raises(NotInState, match="died of age"):
-            await flows.prompt(request.id)
-        done = await flows.request("identity", entity_id="other")
-        with pytest.raises(NotInState, match="it has ended"):
-            await flows.prompt(done.id)
-        lean.will("third", "pending")
-        waiting = await flows.request("identity", entity_id="third")
-        with pytest.raises(NotInState, match="does not need its user"):
-            await flows.prompt(waiting.id)
-
-
-async def test_the_sdk_s_word_is_a_hint(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """SUCCESS moves nothing; CANCELLED takes the prompt back; what another prompt's callback says is stale."""
-    async with engine(make(), lean, clock) as flows:
-        request = await _wanting(flows, lean)
-        prompt = await flows.prompt(request.id)
-        stayed = await flows.callback(request.id, {"status": "SUCCESS", "message": "well"}, prompt=prompt.number)
-        assert (stayed.state, stayed.hint) == (State.awaiting_user, "SUCCESS")
-        await flows.callback(request.id, {"status": "CANCELLED"}, prompt=prompt.number + 1)
-        assert (await flows.get(request.id)).state is State.awaiting_user
-        assert (await flows.history(request.id))[-1].declined == "stale"
-        back = await flows.callback(request.id, {"status": "CANCELLED"}, prompt=prompt.number)
-        assert back.state is State.reconnect_required
-        with pytest.raises(InvalidRequest):
-            await flows.callback(request.id, {}, prompt=1)
-
-
-async def test_a_prompt_is_refused_after_too_many_errors(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """The Link SDK failing five times with one reconnect id stops further prompts, and never ends the request."""
-    async with engine(make(), lean, clock) as flows:
-        request = await _wanting(flows, lean)
-        for _ in range(5):
-            prompt = await flows.prompt(request.id)
-            await flows.callback(request.id, {"status": "ERROR"}, prompt=prompt.number)
-        with pytest.raises(NotInState, match="failed too often"):
-            await flows.prompt(request.id)
-        assert (await flows.get(request.id)).state is State.reconnect_required
-
-
 async def test_the_whole_reconnect_ends_with_the_data(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """RECONNECT_REQUIRED, prompt, the user, both webhooks, fetch: each a step with its row of history."""
+    lean.will("e", "reconnect")
     async with engine(make(), lean, clock) as flows:
-        request = await _wanting(flows, lean)
+        request = await flows.request("accounts", entity_id="e")
         await flows.prompt(request.id)
         assert request.reconnect_id is not None
         lean.reconnect(request.reconnect_id)
@@ -256,72 +180,6 @@ async def test_the_whole_reconnect_ends_with_the_data(make: StoreMaker, clock: F
         assert [row.to_state for row in rows] == [
             "requested", "reconnect_required", "awaiting_user", "reconnected", "results_ready", "fetched",
         ]  # fmt: skip
-
-
-async def test_wait_is_woken_within_the_process(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """`wait` returns when the user is wanted or the request has ended, without any time passing."""
-    lean.will("e", "pending")
-    async with engine(make(), lean, clock) as flows:
-        request = await flows.request("accounts", entity_id="e")
-        waiting = asyncio.create_task(flows.wait(request.id))
-        ready = asyncio.create_task(flows.wait(request.id, until={State.results_ready}))
-        await asyncio.sleep(0)
-        assert request.results_id is not None
-        lean.finish(request.results_id)
-        await deliver(flows, *lean.take())
-        assert (await ready).state is State.results_ready
-        await flows.tick()
-        assert (await waiting).state is State.fetched
-        assert (await flows.wait(request.id, until={State.awaiting_user})).state is State.fetched
-        assert clock.now() == FakeClock().now()
-
-
-async def test_wait_finds_what_another_engine_did(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """Between processes `wait` polls the store, every `policy.poll`."""
-    lean.will("e", "pending")
-    async with engine(make(), lean, clock) as flows, engine(make(), lean, clock, seed=1) as other:
-        request = await flows.request("accounts", entity_id="e")
-        looks = _Looks(clock)
-        flows._clock = looks
-        waiting = asyncio.create_task(flows.wait(request.id))
-        await looks.slept.wait()
-        await other.cancel(request.id)
-        assert not waiting.done()
-        clock.advance(timedelta(seconds=1))
-        assert (await waiting).state is State.cancelled
-
-
-class _Looks:
-    """A clock that tells when somebody goes to sleep on it."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
-        self.slept = asyncio.Event()
-
-    def now(self) -> datetime:
-        return self._clock.now()
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.set()
-        await self._clock.sleep(seconds)
-
-
-async def test_wait_ends_at_its_timeout(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
-    """Past its timeout, seconds or a timedelta on the engine's clock, `wait` raises `TimeoutError`."""
-    lean.will("e", "pending")
-    async with engine(make(), lean, clock) as flows:
-        request = await flows.request("accounts", entity_id="e")
-        with pytest.raises(TimeoutError, match=request.id):
-            await flows.wait(request.id, timeout=0)
-        looks = _Looks(clock)
-        flows._clock = looks
-        waiting = asyncio.create_task(flows.wait(request.id, timeout=timedelta(milliseconds=500)))
-        await looks.slept.wait()
-        clock.advance(timedelta(milliseconds=500))
-        with pytest.raises(TimeoutError):
-            await waiting
-        with pytest.raises(InvalidRequest, match="until"):
-            await flows.wait(request.id, until={"done"})  # type: ignore[arg-type]  # no state
 
 
 async def test_a_cancelled_caller_does_not_stop_the_call(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
@@ -443,8 +301,9 @@ async def test_only_expired_and_failed_requests_are_renewed(make: StoreMaker, cl
 
 async def test_an_expired_request_is_renewed(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A reconnect id that died of age expires its request after the grace, and renewing asks again."""
+    lean.will("e", "reconnect")
     async with engine(make(), lean, clock) as flows:
-        request = await _wanting(flows, lean)
+        request = await flows.request("accounts", entity_id="e")
         await travel(flows, clock, timedelta(days=30, hours=3))
         assert (await flows.get(request.id)).state is State.reconnect_required
         await travel(flows, clock, timedelta(hours=2))
@@ -499,8 +358,10 @@ async def test_an_export_has_no_bank_data(make: StoreMaker, clock: FakeClock, le
         text = json.dumps(told)
         assert "10.0.0.1" not in text
         assert "amount" not in text
+        lean.will("e", "reconnect")
+        unfinished = await flows.request("accounts", entity_id="e")
         with pytest.raises(NotInState):
-            await flows.results((await _wanting(flows, lean)).id)
+            await flows.results(unfinished.id)
 
 
 async def test_an_export_points_to_nobody_unless_asked(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:

@@ -6,13 +6,17 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 
 from leanflow import LeanFlow, Policy, State, sign
+from leanflow._lean.webhooks import parse_webhook
 from leanflow.ports import OutboxRow, Store
 from leanflow.testing import FakeClock, travel
+from leanflow_adapters.sqlite import SQLiteStore
 from tests.support.engine import StoreMaker, deliver, dump, engine, recorder
 from tests.support.lean import SECRET, Lean, signed, webhook
 from tests.support.stores import unsteady
@@ -180,6 +184,54 @@ async def test_a_stalled_store_is_503_before_lean_gives_up(make: StoreMaker, clo
         store.gate = None
         replies = await asyncio.gather(*(flows.receive(signed(raw), raw) for _ in range(10)))
         assert {reply.status for reply in replies} == {200}
+        assert [row.to_state for row in await flows.history(request_id)] == ["requested", "requested", "results_ready"]
+
+
+async def test_copies_of_what_was_committed_need_no_store(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
+    """R7: once one is committed its copies are 200 at once, however the store is; whatever else comes is not."""
+    store = unsteady(make())
+    async with engine(store, lean, clock) as flows:
+        request_id, raw = await _pending(flows, lean)
+        other, raw_of_other = await _pending(flows, lean, "f")
+        await deliver(flows, raw)
+        store.down = True
+        assert [reply.status for reply in await deliver(flows, *[raw] * 100)] == [200] * 100
+        assert [reply.status for reply in await deliver(flows, raw_of_other)] == [503]
+        store.down = False
+        await deliver(flows, raw_of_other)
+        for each in (request_id, other):
+            assert [row.to_state for row in await flows.history(each)] == ["requested", "requested", "results_ready"]
+
+
+@pytest.mark.parametrize("kind", ["results.ready", "entity.updated"])
+async def test_copies_of_what_nobody_owns_need_no_store(
+    make: StoreMaker, clock: FakeClock, lean: Lean, kind: str
+) -> None:
+    """R7, R9: whether it is parked for a request that is to come, or only told of, one goes to the store."""
+    store = unsteady(make())
+    raw, other = (webhook(kind, _payload(kind), event_id=each) for each in ("1", "2"))
+    async with engine(store, lean, clock) as flows:
+        assert {reply.status for reply in await deliver(flows, raw)} == {200}
+        store.down = True
+        assert [reply.status for reply in await deliver(flows, *[raw] * 100)] == [200] * 100
+        assert [reply.status for reply in await deliver(flows, other)] == [503]
+
+
+async def test_a_webhook_that_was_rolled_back_counts_when_it_comes_again(
+    tmp_path: Path, clock: FakeClock, lean: Lean
+) -> None:
+    """In the application's transaction nothing is believed to be committed before it is."""
+    path = tmp_path / "flows.db"
+    async with engine(SQLiteStore(path), lean, clock) as flows, aiosqlite.connect(path) as connection:
+        request_id, raw = await _pending(flows, lean)
+        event = parse_webhook(raw)
+        async with flows.using(connection) as tx:
+            await connection.execute("SAVEPOINT before")
+            await tx.apply(event)
+            await connection.execute("ROLLBACK TO before")
+            [request] = await tx.apply(event)
+            assert request.state is State.results_ready
+            await connection.commit()
         assert [row.to_state for row in await flows.history(request_id)] == ["requested", "requested", "results_ready"]
 
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from leanflow import Change, Handlers, LeanFlow, State, blocking
-from leanflow.errors import InvalidRequest, NotInState, NotStarted, RequestNotFound, StoreUnavailable
+from leanflow.errors import InvalidRequest, NotInState, RequestNotFound, StoreUnavailable
 from leanflow.events import Cancelled
 from leanflow.mockbank import Mockbank
 from leanflow.testing import FakeClock, travel
@@ -310,7 +310,7 @@ def test_a_transaction_ends_with_its_block(world: World) -> None:
     with world.flows.using(world.connection) as tx, ThreadPoolExecutor(1) as threads:
         refused = threads.submit(tx.get, "x").exception()
         assert isinstance(refused, InvalidRequest)
-    with pytest.raises(NotStarted):
+    with pytest.raises(InvalidRequest, match=r"^transaction: is over"):
         tx.get("x")
     world.application.rollback()
 

@@ -343,6 +343,42 @@ async def test_leases_go_by_the_databases_clock(schema: str) -> None:
         await ahead.aclose()
 
 
+async def test_leases_are_written_to_no_index() -> None:
+    """Claim, renewal and release each write the row beside its old version, and none of the table's many indexes."""
+    schema = await fresh_schema()
+    connection = await asyncpg.connect(URL)
+    try:
+        async with Opened(schema) as store, connection.transaction(), store.using(connection) as tx:
+            request = await stored(tx)
+            assert len(await tx.claim(SCOPE, owner="w", now=START, lease=LEASE, limit=1)) == 1
+            assert await tx.renew(SCOPE, request.id, owner="w", now=at(1), lease=LEASE)
+            await tx.release(SCOPE, request.id, owner="w")
+            [updates] = await connection.fetch(
+                """SELECT pg_stat_get_xact_tuples_updated(c) AS all, pg_stat_get_xact_tuples_hot_updated(c) AS beside
+                FROM (SELECT format('%I.requests', $1::text)::regclass::oid AS c) AS requests""",
+                schema,
+            )
+            assert tuple(updates) == (3, 3)
+    finally:
+        await connection.close()
+        await drop(schema)
+
+
+async def test_the_next_due_time_is_the_soonest_of_leased_and_free(store: PostgresStore) -> None:
+    """A lease that ends before the next free request is due comes first, whatever its request's own due time."""
+    for number, due in enumerate((0, 1, 200, 300), start=1):
+        await stored(store, number, due_at=at(due))
+    await store.claim(SCOPE, owner="long", now=START, lease=500, limit=1)
+    assert await store.next_due(SCOPE) == at(1)
+    await store.claim(SCOPE, owner="short", now=at(2), lease=90, limit=1)
+    assert await store.next_due(SCOPE) == at(92)
+    [claimed] = await store.claim(SCOPE, owner="short", now=at(92), lease=150, limit=1)
+    assert claimed.taken_over
+    assert await store.next_due(SCOPE) == at(200)
+    await store.claim(SCOPE, owner="rest", now=at(300), lease=400, limit=9)
+    assert await store.next_due(SCOPE) == at(500)
+
+
 async def test_another_process_hears_at_once(schema: str) -> None:
     """What one engine commits, the handlers and waiters of another hear of without polling."""
     await empty(schema)

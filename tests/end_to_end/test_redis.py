@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from leanflow import Change, Handlers, LeanFlow, Policy, State
-from leanflow._request import IdKind
+from leanflow._request import IdKind, Scope
 from leanflow.errors import InvalidRequest, SetupError, StoreUnavailable
 from leanflow.events import Page
 from leanflow.ports import Outcome, Query, Step
@@ -36,10 +36,13 @@ from leanflow.testing.conformance._samples import (
     stored,
 )
 from leanflow_adapters import _hearing
-from leanflow_adapters.redis import EvictingServer, RedisStore, _hints
+from leanflow_adapters.cli._condition import condition
+from leanflow_adapters.cli._copy import copy
+from leanflow_adapters.redis import ClusteredServer, EvictingServer, RedisStore, _hints
 from leanflow_adapters.redis._rows import base_of
+from leanflow_adapters.redis.tables import tables
 from tests.support.lean import Refusing
-from tests.support.redis import URL, Server, do, empty, fresh_prefix, server
+from tests.support.redis import URL, Server, cluster, do, empty, fresh_prefix, server
 from tests.support.swallowing import Swallowing
 
 PATIENCE = 20.0  # seconds
@@ -143,17 +146,22 @@ class Mute:
         assert task is not None
         self._tasks.add(task)
         far, onward = await asyncio.open_connection("127.0.0.1", self._there)
+        answering = asyncio.ensure_future(self._answer(far, back))
         try:
             while asked := await near.read(1 << 20):
                 self.asked += self.is_muted
                 onward.write(asked)
-                answer = await far.read(1 << 20)
-                if self.is_muted:
-                    return
-                back.write(answer)
         finally:
+            answering.cancel()
             back.transport.abort()
             onward.transport.abort()
+
+    async def _answer(self, far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        while answer := await far.read(1 << 20):  # in as many pieces as it pleases the server
+            if self.is_muted:
+                back.transport.abort()
+                return
+            back.write(answer)
 
 
 async def test_a_step_whose_answer_is_lost_is_not_sent_again(own: Server) -> None:
@@ -268,6 +276,63 @@ async def test_what_a_crash_would_lose_is_said(
         assert conditions["clocks"][0]
 
 
+def test_a_cluster_of_several_primaries_is_refused() -> None:
+    """Opening says why; a server that sends elsewhere later is unavailable, and says so."""
+    with cluster(2) as (one, other):
+
+        async def play() -> None:
+            for each in (one, other):
+                with pytest.raises(ClusteredServer, match=r"one of the 2 primaries.*no redirections") as caught:
+                    await RedisStore(each.url).open()
+                assert isinstance(caught.value, SetupError)
+            # who may not ask finds out by being sent elsewhere, as after resharding
+            await do("ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-cluster", url=one.url)
+            said = []
+            async with opened(one.url.replace("//", "//blind:secret@"), "x") as store:
+                for number in range(1, 30):  # each scope in one slot or another
+                    try:
+                        await stored(
+                            store, number, scope=Scope(app=f"app-{number}", environment="sandbox", region="uae")
+                        )
+                    except StoreUnavailable as error:
+                        said.append(str(error))
+            assert 0 < len(said) < 29
+            assert all("MovedError: the server is of a Redis Cluster" in one for one in said)
+
+        asyncio.run(play())
+
+
+def test_a_cluster_of_one_primary_serves() -> None:
+    """It has all keys: what is kept in it is told, and copied into it, as on a server by itself."""
+    with cluster(1) as (one,):
+
+        async def play() -> None:
+            async with opened(one.url, "x") as store:
+                request = await stored(store)
+                await stored(store, 2, scope=ELSEWHERE[0])
+            async with tables(store, whole=True) as old, tables(RedisStore(one.url, prefix="y"), whole=True) as new:
+                counts = await copy(old, new, force=False, told=lambda *_: None)
+            assert counts["requests"] == 2
+            async with opened(one.url, "y") as store:
+                assert await store.load(SCOPE, request.id) == request
+
+        asyncio.run(play())
+
+
+async def test_what_a_newer_version_made_is_told(own: Server) -> None:
+    """`leanflow check` finds requests in states and of resources that this version does not know."""
+    async with opened(own.url, "newer") as store:
+        request = await stored(store)
+        found = {one.what: one for one in await condition(RedisStore(own.url, prefix="newer"), SCOPE)}
+        assert found["states"].ok
+        assert found["resources"].ok
+        assert found["durability"].ok
+        await do("HSET", base_of("newer", SCOPE) + b"r:" + request.id.encode(), "state", "teleported", url=own.url)
+        found = {one.what: one for one in await condition(RedisStore(own.url, prefix="newer"), SCOPE)}
+        assert not found["states"].ok
+        assert "1 requests are teleported" in found["states"].words
+
+
 async def test_where_nobody_listens_it_is_unavailable() -> None:
     """No server: StoreUnavailable, and the store may be opened later."""
     with server() as gone:
@@ -336,7 +401,7 @@ async def test_the_erased_leave_nothing_behind(prefix: str) -> None:
         await store.delivered(SCOPE, [(row.key, row.sink) for row in rows])
         assert await store.purge(SCOPE, older_than=at(10), states=None, now=at(20), limit=2) == 2
         assert await store.erase(SCOPE, a_request(3).id, now=at(20))
-        assert await _keys(prefix) == {"sinks", "counts", "number", "stones"}
+        assert await _keys(prefix) == {"scope", "sinks", "counts", "number", "stones"}
         assert await store.prune(SCOPE, before=at(99)) == 6
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from leanflow.errors import InvalidRequest
@@ -38,6 +40,13 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         open_store(url)
     assert caught.value.parameter == "url"
+
+
+@pytest.mark.parametrize("url", [None, 5, b"memory:"])
+def test_what_is_no_text_is_refused(url: Any) -> None:
+    """As a variable of the environment that is not set."""
+    with pytest.raises(InvalidRequest, match=f"^url: must be a URL, not {type(url).__name__}; supported: sqlite:///"):
+        open_store(url)
 
 
 def test_postgres_takes_options_of_its_own() -> None:

@@ -51,6 +51,7 @@ class TestTransport(TransportConformance):
 class TestBus(BusConformance):
     refuses = False
     loses_broker = False
+    hangs = False
 
     @pytest.fixture
     async def bus(self):

@@ -150,7 +150,7 @@ async def _happen(
     match kind:
         case "answer":
             gates[number].set()
-            placing = flows._placing.get(requests[number].id)
+            placing = flows._placing.under_way.get(requests[number].id)
             if placing is not None:
                 await placing
         case "webhook":

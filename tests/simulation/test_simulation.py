@@ -49,7 +49,7 @@ def test_no_fault_breaks_an_invariant(batch: int, played: dict[int, Run]) -> Non
 
 def test_runs_are_worth_something(played: dict[int, Run]) -> None:
     """They reach every end, and processes die at every port, before and after what they ask is done."""
-    runs = [*played.values()] or [play(seed) for seed in range(40)]
+    runs = [*played.values()] or [play(seed) for seed in range(SEEDS)]
     assert {State(state) for run in runs for state in run.states} == State.ends()
     deaths = {one.what for run in runs for one in run.moments if one.what.startswith("DIES")}
     for moment in ("before", "after"):

@@ -10,7 +10,7 @@ from typing import Any
 from leanflow import Call
 from leanflow.mockbank import Exchange, Mockbank
 
-__all__ = ["BankClient"]
+__all__ = ["BankClient", "listed", "transactions"]
 
 
 class BankClient:
@@ -48,3 +48,21 @@ class BankClient:
                 taken.append(json.loads(delivery.body))
                 self.bank.delivered(delivery.id, status, self.now)
         return taken
+
+
+def transactions(lean: BankClient, entity: str, account: str, **query: str) -> list[Any]:
+    """Return all transactions of an account, newest first."""
+    path, found = f"/data/v2/accounts/{account}/transactions", []
+    for page in range(100):
+        data = lean.ask("GET", path, entity_id=entity, size="100", page=str(page), **query)[1]["data"]
+        found += data["transactions"]
+        if page + 1 >= data["page"]["total_pages"]:
+            break
+    return found
+
+
+def listed(lean: BankClient, entity: str, kind: str) -> list[Any]:
+    """Return what the main account has of one kind of payments."""
+    path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/{kind}"
+    items: list[Any] = lean.ask("GET", path, entity_id=entity)[1]["data"][kind.replace("-", "_")]
+    return items

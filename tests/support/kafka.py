@@ -7,6 +7,7 @@ which the wheel of confluent-kafka brings.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
 import os
@@ -17,10 +18,12 @@ from typing import Any, Self
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 
-__all__ = ["KafkaCluster", "missing", "require_kafka"]
+__all__ = ["KafkaCluster", "let_followers_sync", "missing", "require_kafka"]
 
 _PRODUCER = 0
+_FOLLOWERS = 0.2  # seconds: within which followers have asked for their share
 _INT, _POINTER, _TEXT = ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p
 _FUNCTIONS = {
     "rd_kafka_new": (_POINTER, (_INT, _POINTER, _TEXT, ctypes.c_size_t)),
@@ -61,6 +64,23 @@ def missing() -> str | None:
     """Return why there is no mock cluster here, or None."""
     found = _library()
     return f"no mock Kafka ({found})" if isinstance(found, str) else None
+
+
+def let_followers_sync() -> None:
+    """Let aiokafka's leaders of groups take their time, for the rest of the process.
+
+    The mock cluster refuses a follower that asks for its share after the leader has said it, and aiokafka gives up at
+    that; Kafka answers. Without this, groups of several members come to an end by luck alone.
+    """
+    perform = GroupCoordinator._perform_assignment  # there is no public way to hold it up
+    if not hasattr(perform, "_holds_up"):
+
+        async def perform_later(coordinator: Any, response: Any) -> Any:
+            await asyncio.sleep(_FOLLOWERS)
+            return await perform(coordinator, response)
+
+        perform_later._holds_up = True  # type: ignore[attr-defined]
+        GroupCoordinator._perform_assignment = perform_later
 
 
 def require_kafka() -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -128,6 +129,9 @@ class NatsServer:
         """Let it stand still: connections stay, and nobody answers."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while any(not _stands(each / "stat") for each in threads.iterdir()):  # on another core some may still answer
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -139,3 +143,8 @@ class NatsServer:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+
+def _stands(stat: Path) -> bool:
+    """Return whether a thread is stopped: the letter behind its name in brackets."""
+    return stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 
 from leanflow.testing.conformance._samples import SCOPE, START, a_request
@@ -53,6 +55,9 @@ _REST = (
     WHERE NOT set_aside ORDER BY number""",
     """INSERT INTO "{0}".scopes VALUES ({1}, 'app-1', 'sandbox', 'uae')""",
 )
+_UNMARKED = """SELECT relname FROM pg_class
+    WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND relallvisible < relpages"""
+_PATIENCE = 60.0  # seconds
 
 
 def live_id(number: int) -> str:
@@ -68,7 +73,20 @@ async def fill(schema: str) -> None:
         await connection.execute(_REQUESTS.format(schema), scope_number(SCOPE), START, COUNT, LIVE, DUE, record)
         for sql in _REST:
             await connection.execute(sql.format(schema, scope_number(SCOPE)))
-        for (table,) in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema):
-            await connection.execute(f'VACUUM ANALYZE "{schema}".{table}')
+        await _vacuum(connection, schema)
     finally:
         await connection.close()
+
+
+async def _vacuum(connection: asyncpg.Connection, schema: str) -> None:
+    """Analyse, and mark every page as visible to all, on which plans depend.
+
+    While anybody in this database holds a snapshot from before the rows, as a test beside this one does for a moment,
+    Postgres marks none: then again.
+    """
+    tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
+    async with asyncio.timeout(_PATIENCE):
+        while tables:
+            for (table,) in tables:
+                await connection.execute(f'VACUUM ANALYZE "{schema}".{table}')
+            tables = await connection.fetch(_UNMARKED, schema)

@@ -153,8 +153,8 @@ async def _claiming(work: Work) -> AsyncIterator[str]:
     claimed = await store.claim(SCOPE, owner="o", now=START, lease=LEASE, limit=20)
     assert len(claimed) == 20
     yield "prolong a lease, and end it"
-    assert await store.renew(SCOPE, claimed[0].request.id, owner="o", now=START, lease=LEASE)
-    await store.release(SCOPE, claimed[0].request.id, owner="o")
+    assert await store.renew(SCOPE, claimed[-1].request.id, owner="o", now=START, lease=LEASE)
+    await store.release(SCOPE, claimed[-1].request.id, owner="o")  # the others stand before it
     yield "when the next thing is due"
     assert await store.next_due(SCOPE)
 
@@ -228,9 +228,14 @@ async def _keeping(work: Work) -> AsyncIterator[str]:
     assert await store.erase(SCOPE, live_id(700), now=START)
     await store.bury(SCOPE, "entity", "e", now=START)
     yield "go through bodies, to encrypt them anew"
-    for part in Part:
+    middle = a_request(9000).id
+    for part, place in (
+        (Part.pages, (middle, "000000")),
+        (Part.parked, (f"parked:{middle}", "")),
+        (Part.announcements, (f"told:{middle}", "all")),
+    ):
         [body, *_] = await store.bodies(SCOPE, part, limit=100)
-        await store.bodies(SCOPE, part, after=body.place, limit=100)
+        assert len(await store.bodies(SCOPE, part, after=place, limit=100)) == 100
         assert await store.rewrite(SCOPE, [(body, b"{}")])
 
 

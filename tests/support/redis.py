@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-__all__ = ["URL", "Server", "do", "empty", "fresh_prefix", "server"]
+__all__ = ["URL", "Server", "cluster", "do", "empty", "fresh_prefix", "server"]
 
 URL = os.environ.get("LEANFLOW_REDIS_URL", "redis://127.0.0.1:6379/0")
 _START = 10.0  # seconds for a server to answer
@@ -127,6 +127,38 @@ def server(*settings: str) -> Iterator[Server]:
             yield made
         finally:
             made.kill()
+
+
+_SLOTS = 16384
+
+
+@contextmanager
+def cluster(primaries: int) -> Iterator[list[Server]]:
+    """Give the servers of a Redis Cluster that has just formed, each with its share of the slots."""
+    with ExitStack() as stack:
+        servers, doors = [], []
+        for number in range(primaries):
+            doors.append(_free_port())
+            made = stack.enter_context(server("--cluster-enabled", "yes", "--cluster-port", str(doors[-1])))
+            first, behind = (_SLOTS * edge // primaries for edge in (number, number + 1))
+            _say(made, "CLUSTER", "ADDSLOTSRANGE", first, behind - 1)
+            _say(made, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            servers.append(made)
+        for other, door in zip(servers[1:], doors[1:], strict=True):
+            _say(servers[0], "CLUSTER", "MEET", "127.0.0.1", other.port, door)
+        until = time.monotonic() + _START
+        while not all(_has_formed(_say(one, "CLUSTER", "INFO"), primaries) for one in servers):
+            assert time.monotonic() < until, "the cluster does not form"
+            time.sleep(0.05)
+        yield servers
+
+
+def _say(made: Server, *command: Any) -> Any:
+    return asyncio.run(do(*command, url=made.url))
+
+
+def _has_formed(info: bytes, primaries: int) -> bool:
+    return b"cluster_state:ok" in info and f"cluster_size:{primaries}\r".encode() in info
 
 
 def _free_port() -> int:

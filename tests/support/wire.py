@@ -1,4 +1,4 @@
-"""A TCP wire to a server, to be cut: what was connected breaks, and nobody gets through until it is mended."""
+"""A TCP wire to a server, to be cut or hushed: what was connected breaks or waits, until it is mended."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
         self.port = 0
 
     @property
@@ -46,6 +48,16 @@ class Wire:
         await self.cut()
         yield
         await self.mend()
+
+    @asynccontextmanager
+    async def silent(self) -> AsyncIterator[None]:
+        """Let the server hang for a while: connections are accepted and kept, and nothing comes through either way."""
+        self._passing.clear()
+        try:
+            yield
+        finally:  # a test that fails must not hang
+            self.snap()  # with what was written into them
+            self._passing.set()
 
     async def cut(self) -> None:
         """Break every connection, and refuse new ones."""
@@ -76,18 +88,22 @@ class Wire:
             back.transport.abort()
             return
         ends = {back, onward}
+        if self._server is None:  # cut while it connected
+            for end in ends:
+                end.transport.abort()
+            return
         self._open |= ends
         try:
-            await asyncio.gather(_pump(near, onward), _pump(far, back))
+            await asyncio.gather(self._pump(near, onward), self._pump(far, back))
         finally:
             self._open -= ends
             for end in ends:
                 end.transport.abort()
 
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while came := await source.read(1 << 16):
-            sink.write(came)
-            await sink.drain()
-    sink.close()
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while came := await source.read(1 << 16):
+                await self._passing.wait()
+                sink.write(came)
+                await sink.drain()
+        sink.close()

@@ -121,8 +121,8 @@ def _configured_django(flows: Any) -> None:
     if not settings.configured:
         settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"], SECRET_KEY="torture")
         django.setup()
-        # Django tells of each 503 as an error, those of a held file and of a stop included; answers are judged by us.
-        logging.getLogger("django.request").setLevel(logging.CRITICAL)
+        # Django tells of each 503 as an error, those of a held file and of a stop included; the rest is judged.
+        logging.getLogger("django.request").addFilter(lambda record: getattr(record, "status_code", None) != 503)
 
 
 def _django(flows: LeanFlow) -> Any:

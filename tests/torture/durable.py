@@ -111,7 +111,7 @@ async def traced(run: Run, *, is_careful: bool = True) -> Verdict:
             child.signal(signal.SIGTERM)
             await _gone(child.pid)
             if servers:
-                process.send_signal(signal.SIGINT)  # strace lets go of the server, and ends
+                process.terminate()  # strace lets go of the server and ends; it may ignore SIGINT
             child.ended.set_result(await process.wait())
         with trace.open(errors="replace") as lines:
             return judge(lines, _LOGS[run.store])

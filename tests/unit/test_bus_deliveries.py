@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +12,9 @@ import pytest
 
 from leanflow import Reply, State
 from leanflow.cloudevents import CloudEvent
-from leanflow.errors import InvalidRequest
+from leanflow.errors import InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow
-from leanflow_adapters._bus import Options, Patience, Receive, Verdict, settle
+from leanflow_adapters._bus import BrokerBus, Message, Options, Patience, Receive, Subscription, Verdict, settle
 
 PATIENCE = Patience(max_deliver=3, backoff=(timedelta(seconds=1), timedelta(seconds=5)))
 
@@ -49,11 +49,11 @@ class Delivered:
         self.done.append(f"aside {reason}")
 
 
-def saying(status: int, *, retry: bool = False) -> Receive:
+def saying(status: int, *, retry: bool = False, reason: str = "") -> Receive:
     """Return a receiver that says this."""
 
     async def receive(_headers: Mapping[str, str], _body: bytes) -> Reply:
-        return Reply(status=status, retry=retry)
+        return Reply(status=status, retry=retry, reason=reason)
 
     return receive
 
@@ -73,6 +73,7 @@ async def raising(_headers: Mapping[str, str], _body: bytes) -> Reply:
         (saying(503, retry=True), 3, ["respond 503", "aside status 503"]),
         (saying(503), 1, ["respond 503", "aside status 503"]),
         (saying(401), 1, ["respond 401", "aside status 401"]),
+        (saying(401, reason="no signature"), 1, ["respond 401", "aside status 401: no signature"]),
         (saying(204), 1, ["respond 204", "aside status 204"]),
         (raising, 1, ["again 1"]),
         (raising, 3, ["aside raised KeyError"]),
@@ -157,3 +158,96 @@ def test_a_topic_may_be_a_function_of_the_event() -> None:
     with pytest.raises(InvalidRequest, match="NoneType"):
         no_text.message(row, "ce-")
     assert CloudEvent.of(row).topic == "fetched"
+
+
+class Slow:
+    """A source whose opening and closing wait."""
+
+    def __init__(self) -> None:
+        self.opening, self.go = asyncio.Event(), asyncio.Event()
+        self.closed = 0
+
+    async def open(self) -> None:
+        """Open, once it may."""
+        self.opening.set()
+        await self.go.wait()
+
+    async def fetch(self, _limit: int) -> list[Delivered]:
+        """Wait for messages that never come, and do not end when told to."""
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if self.go.is_set():
+                    self.go.clear()
+                    continue
+                raise
+
+    async def set_aside(self, _limit: int) -> list[Any]:
+        """Nothing is."""
+        return []
+
+    async def aclose(self) -> None:
+        """Note it."""
+        self.closed += 1
+
+
+async def test_a_subscription_that_is_cancelled_while_it_opens_closes_its_source() -> None:
+    """Else its connection would stay."""
+    source = Slow()
+    entering = asyncio.create_task(Subscription(source, saying(200), name="s").__aenter__())
+    await source.opening.wait()
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert source.closed == 1
+
+
+async def test_a_subscription_that_is_cancelled_twice_while_it_closes_closes_its_source() -> None:
+    """However often it is cancelled, and whoever does not end."""
+    source = Slow()
+    source.go.set()
+    subscription = Subscription(source, saying(200), name="s")
+    await subscription.__aenter__()
+    leaving = asyncio.create_task(subscription.__aexit__(None, None, None))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert source.closed == 1
+
+
+class Ready(BrokerBus):
+    """A bus whose broker takes everything."""
+
+    async def _connect(self) -> None:
+        """Nothing to connect."""
+
+    async def _disconnect(self) -> None:
+        """Nothing to close."""
+
+    async def _prepare(self) -> None:
+        """Nothing to look for."""
+
+    async def _send(self, messages: Sequence[Message]) -> Sequence[BaseException | None]:
+        return [None] * len(messages)
+
+
+@pytest.mark.parametrize("error", [ConnectionError, TimeoutError, KeyError])
+async def test_a_topic_that_cannot_be_had_is_no_outage_of_the_bus(error: type[Exception]) -> None:
+    """As when the application's function asks a server of its own: outages are waited for without end."""
+
+    def topic(event: CloudEvent) -> str:
+        if "bad" in event.key:
+            raise error
+        return "t"
+
+    bus = Ready(Options(name="b", topic=topic, only=None, webhooks=(), envelope="structured", source=None))
+    await bus.open()
+    rows = [OutboxRow(key=key, sink="b", kind="change", request_id="r", payload="{}") for key in ("a", "bad", "c")]
+    first, bad, last = await bus.publish(rows)
+    await bus.aclose()
+    assert (first, last) == (None, None)
+    assert isinstance(bad, KeyError if error is KeyError else MessageRefused)

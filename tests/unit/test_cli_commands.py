@@ -14,7 +14,7 @@ import attrs
 import pytest
 from click.testing import CliRunner, Result
 
-from leanflow import DataRequest, LeanFlow, mermaid
+from leanflow import DataRequest, Handlers, LeanFlow, mermaid
 from leanflow._request import Scope
 from leanflow.errors import StoreUnavailable
 from leanflow.mockbank import Disturbance, Mockbank
@@ -77,12 +77,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("shop", None)
 
 
-async def _filled(path: Path) -> tuple[DataRequest, DataRequest]:
+async def _filled(path: Path, environment: str = "sandbox") -> tuple[DataRequest, DataRequest]:
     clock = HandClock(datetime.now(UTC))
     bank = Mockbank(now=clock.now(), app="shop")
     lean = MockbankTransport(bank, clock)
     flows = LeanFlow(
-        store=SQLiteStore(path), transport=lean, webhook_secrets=["hidden"], app="shop", clock=clock, workers=0
+        store=SQLiteStore(path),
+        transport=lean,
+        webhook_secrets=["hidden"],
+        app="shop",
+        environment=environment,
+        clock=clock,
+        workers=0,
     )
     live, asleep = bank.connect("user-1"), bank.connect("user-2")
     bank.expire_session(asleep)
@@ -159,17 +165,78 @@ def test_a_url_that_names_no_store_is_told(here: Path) -> None:
 
 
 def test_a_store_is_looked_at_in_one_scope(shop: Shop) -> None:
-    """Another application's, or another environment's, requests are not shown."""
+    """What is named is taken, and if it is not there, what is; all three together need no look."""
     assert len(json.loads(run("list", "--store", shop.url, "--app", "shop", "--json").stdout)) == 2
-    assert json.loads(run("list", "--store", shop.url, "--json").stdout) == []
-    assert json.loads(run("list", "--store", shop.url, "--app", "shop", "--region", "ksa", "--json").stdout) == []
+    absent = run("list", "--store", shop.url, "--app", "shop", "--region", "ksa", "--json")
+    assert absent.exit_code == 2
+    assert "does not hold what was named; it holds\n  --app shop --environment sandbox --region uae\n" in absent.stderr
+    whole = ("--app", "shop", "--environment", "production", "--region", "uae")
+    assert json.loads(run("list", "--store", shop.url, *whole, "--json").stdout) == []
+
+
+@pytest.mark.parametrize("command", ["list", "counts", "check", "replay"])
+def test_the_only_application_of_a_store_need_not_be_named(shop: Shop, command: str) -> None:
+    """It is said which one it is."""
+    options = ("--state", "fetched") if command == "replay" else ()
+    named = run(command, "--store", shop.url, "--app", "shop", *options)
+    found = run(command, "--store", shop.url, *options)
+    assert found.stdout == named.stdout
+    assert (found.stderr, named.stderr) == ("app 'shop', sandbox, uae\n", "")
+
+
+def test_of_several_applications_one_is_named(shop: Shop) -> None:
+    """They are listed, with exit status 2, and nothing is looked at."""
+    asyncio.run(_filled(shop.path, environment="production"))
+    for options in ((), ("--app", "shop")):
+        result = run("list", "--store", shop.url, *options)
+        assert (result.exit_code, result.stdout) == (2, "")
+        told = result.stderr.partition("say which\n")[2]
+        assert told == (
+            "  --app shop --environment production --region uae\n  --app shop --environment sandbox --region uae\n"
+        )
+    result = run("list", "--store", shop.url, "--environment", "production", "--json")
+    assert len(json.loads(result.stdout)) == 2
+    assert result.stderr == "app 'shop', production, uae\n"
+
+
+def test_an_empty_store_is_said_to_be_empty(here: Path) -> None:
+    """Looking at it leaves it so."""
+    assert run("migrate", "--store", "sqlite:///flows.db").exit_code == 0
+    for command in ("list", "counts", "check", "list"):
+        result = run(command, "--store", "sqlite:///flows.db")
+        assert result.exit_code == 0
+        assert result.stderr.startswith(f"SQLiteStore('{here / 'flows.db'}') is empty\n")
+
+
+def test_an_application_that_has_made_no_request_is_named(here: Path) -> None:
+    """The store does not know its name, only that there is one: whoever says it is believed."""
+
+    async def heard() -> None:
+        clock = HandClock(datetime.now(UTC))
+        handlers = Handlers()
+        handlers.on(name="mailer")(lambda _change, _flows: None)
+        async with LeanFlow(
+            store=SQLiteStore(here / "flows.db"),
+            transport=MockbankTransport(Mockbank(now=clock.now(), app="shop"), clock),
+            webhook_secrets=["hidden"],
+            app="shop",
+            handlers=[handlers],
+            workers=0,
+        ):
+            pass
+
+    asyncio.run(heard())
+    result = run("list", "--store", "sqlite:///flows.db")
+    assert result.exit_code == 2
+    assert "made no request yet: name one with --app" in result.stderr
+    assert run("list", "--store", "sqlite:///flows.db", "--app", "shop").exit_code == 0
 
 
 def test_an_unknown_region_is_told(shop: Shop) -> None:
-    """The engine's own words are enough."""
+    """With those that there are."""
     result = run("list", "--store", shop.url, "--region", "mars")
-    assert result.exit_code == 1
-    assert "'mars' is none of uae, ksa" in result.stderr
+    assert result.exit_code == 2
+    assert "'mars' is not one of 'uae', 'ksa'" in result.stderr
 
 
 # --- list and show -----------------------------------------------------------------------------------------------
@@ -285,9 +352,7 @@ async def test_check_says_that_the_store_went_away_meanwhile() -> None:
         async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
             raise StoreUnavailable("gone")
 
-    found = await _check(
-        Source(store=Leaving(), scope=Scope(app="a", environment="sandbox", region="uae")), call_lean=False
-    )
+    found = await _check(Source(store=Leaving()), call_lean=False)
     assert [finding.what for finding in found if not finding.ok] == ["work"]
 
 
@@ -334,13 +399,22 @@ def test_reconcile_counts_what_was_missed(here: Path, monkeypatch: pytest.Monkey
         sys.modules.pop("missed", None)
 
 
+def test_a_moment_may_be_so_long_ago() -> None:
+    """From seconds to weeks."""
+    now = datetime.now(UTC)
+    for text, ago in (("90s", 90), ("5m", 300), ("2h", 7200), ("3d", 259_200), ("2w", 1_209_600)):
+        moment = when(None, None, text)  # type: ignore[arg-type]  # not click's
+        assert moment is not None
+        assert now - timedelta(seconds=ago) <= moment <= datetime.now(UTC) - timedelta(seconds=ago)
+
+
 @pytest.mark.parametrize("text", ["2026-01-31T08:00:00Z", "2026-01-31T08:00:00+04:00"])
 def test_a_moment_may_be_named(text: str) -> None:
     """With its zone."""
     assert when(None, None, text) == datetime.fromisoformat(text)  # type: ignore[arg-type]  # not click's
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-01-31", "2026-01-31T08:00:00", "3w"])
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-31", "2026-01-31T08:00:00", "3y"])
 def test_a_moment_that_is_none_is_refused(here: Path, text: str) -> None:
     """The message says how it is written."""
     result = run("reconcile", "shop:make", "--since", text)

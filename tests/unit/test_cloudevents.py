@@ -136,6 +136,15 @@ def test_webhooks_and_reports_have_types_of_their_own() -> None:
     assert (orphan.kind, orphan.topic) == ("report", "orphan")
 
 
+@pytest.mark.parametrize("odd", ['"\\ud83d"', "12345678901234567890123", "NaN"])
+def test_what_json_readers_differ_on_hides_no_attribute(odd: str) -> None:
+    """Half a surrogate pair, a long integer or NaN in an announcement changes nothing of its envelope."""
+    payload = ROW.payload.rstrip()[:-1] + f', "odd": {odd}}}'
+    event = CloudEvent.of(attrs.evolve(ROW, payload=payload))
+    assert event.attributes == CloudEvent.of(ROW).attributes
+    assert odd.encode() in event.data
+
+
 def test_a_trace_context_is_told() -> None:
     """Whoever traces a request finds its announcements."""
     told = CHANGE.to_dict()

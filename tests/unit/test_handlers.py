@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -59,6 +60,64 @@ def test_a_wrong_registration_is_refused(register: Any, parameter: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         register(Handlers())
     assert caught.value.parameter == parameter
+
+
+async def without_flows(change: Any) -> None:
+    """Take too few."""
+
+
+def with_more(change: Any, flows: Any, more: Any) -> None:
+    """Take too many."""
+
+
+def by_name(*, change: Any, flows: Any) -> None:
+    """Take none by its place."""
+
+
+@pytest.mark.parametrize("function", [without_flows, with_more, by_name])
+def test_a_handler_that_cannot_be_called_is_refused(function: Any) -> None:
+    """When it is registered: an engine would call it for days, and no caller would hear what is wrong."""
+    for register, first in ((Handlers().on(State.fetched), "change"), (Handlers().on_webhook("*"), "event")):
+        with pytest.raises(InvalidRequest) as caught:
+            register(function)
+        assert caught.value.parameter == "handler"
+        assert f"{function.__name__!r} is called with ({first}, flows), but is {function.__name__}(" in str(
+            caught.value
+        )
+
+
+class Shop:
+    """Handlers that are methods."""
+
+    async def heard(self, change: Any, flows: Any) -> None:
+        """Take both."""
+
+    def __call__(self, change: Any, flows: Any) -> None:
+        """Take both, too."""
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda *both: None,  # noqa: ARG005 - takes anything
+        lambda change, flows, more=None: None,  # noqa: ARG005
+        functools.partial(with_more, more=1),
+        Shop().heard,
+        Shop(),
+        max,  # whose signature nobody knows
+    ],
+)
+def test_whatever_can_be_called_with_both_is_a_handler(function: Any) -> None:
+    """Functions, methods, callable objects, and what takes more than it must."""
+    handlers = Handlers()
+    handlers.on(name="one")(function)
+    assert [handler.function for handler in handlers] == [function]
+
+
+def test_what_is_no_function_is_no_handler() -> None:
+    """As a handler's name."""
+    with pytest.raises(InvalidRequest, match="must be a function, not str"):
+        Handlers().on(name="one")("one")  # type: ignore[type-var]  # wrong
 
 
 def test_two_sets_may_not_share_a_name() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -11,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from leanflow.errors import InvalidRequest
-from tests.support.bank import BankClient
+from tests.support.bank import BankClient, listed, transactions
 
 
 @pytest.fixture
@@ -254,28 +252,10 @@ def test_a_forgotten_book_is_written_again_the_same() -> None:
     assert lean.ask("GET", path, entity_id=first)[1]["data"] == before
 
 
-def transactions(lean: BankClient, entity: str, account: str, **query: str) -> list[Any]:
-    """Return all transactions of an account, newest first."""
-    path, found = f"/data/v2/accounts/{account}/transactions", []
-    for page in range(100):
-        data = lean.ask("GET", path, entity_id=entity, size="100", page=str(page), **query)[1]["data"]
-        found += data["transactions"]
-        if page + 1 >= data["page"]["total_pages"]:
-            break
-    return found
-
-
 def signed(one: Any) -> Decimal:
     """Return an amount with its sign."""
     amount: Decimal = one["amount"]["amount"]
     return -amount if one["credit_debit_indicator"] == "DEBIT" else amount
-
-
-def listed(lean: BankClient, entity: str, kind: str) -> list[Any]:
-    """Return what the main account has of one kind of payments."""
-    path = f"/data/v2/accounts/{lean.bank.accounts_of(entity)[0]}/{kind}"
-    items: list[Any] = lean.ask("GET", path, entity_id=entity)[1]["data"][kind.replace("-", "_")]
-    return items
 
 
 EVERYBODY = [(region, f"mockbank_user_{number}") for region in ("uae", "ksa") for number in range(1, 5)]
@@ -399,77 +379,6 @@ def test_salaries_come_on_the_countrys_day_or_the_working_day_before(region: str
         assert all(one.weekday() in weekend for one in following)
 
 
-def mod97(iban: str) -> int:
-    """Return what an IBAN leaves (ISO 13616: 1)."""
-    return int("".join(str(int(c, 36)) for c in iban[4:] + iban[:4])) % 97
-
-
-@pytest.mark.parametrize(("region", "length", "code"), [("uae", 23, 3), ("ksa", 24, 2)])
-def test_every_bank_has_ibans_of_its_own(region: str, length: int, code: int) -> None:
-    """At least five banks a country; an IBAN there has the bank's code, the right length and right check digits."""
-    lean = BankClient(region=region, auth="either")
-    codes = set()
-    for bank in lean.bank.banks:
-        account = lean.accounts(lean.bank.connect(bank=bank))["data"]["accounts"][0]
-        iban, bban = (one["identification"] for one in account["account"])
-        codes.add(bban[:code])
-        assert (iban[4:], len(iban), mod97(iban)) == (bban, length, 1)
-    assert len(codes) == len(lean.bank.banks) >= 5
-
-
-def test_accounts_of_payees_are_valid_wherever_they_are() -> None:
-    """Landlords, friends and families abroad: IBANs of their countries' lengths, plain numbers where there are none."""
-    lengths, seen = {"AE": 23, "SA": 24, "EG": 29, "PK": 24, "JO": 30}, set()
-    for region, seed in ((region, seed) for region in ("uae", "ksa") for seed in range(40)):
-        lean = BankClient(seed=seed, region=region, auth="either")
-        entity = lean.bank.connect()
-        for one in listed(lean, entity, "beneficiaries"):
-            held = one["creditor_account"]
-            seen.add(held["identification"][:2] if held["scheme_name"] == "IBAN" else held["scheme_name"])
-            if held["scheme_name"] == "IBAN":
-                assert mod97(held["identification"]) == 1
-                assert len(held["identification"]) == lengths[held["identification"][:2]]
-    assert seen == {*lengths, "BBAN"}
-
-
-def luhn(digits: str) -> int:
-    """Return what a card number leaves (0 if its check digit is right)."""
-    doubled = [int(c) * (1 + i % 2) for i, c in enumerate(reversed(digits))]
-    return sum(number // 10 + number % 10 for number in doubled) % 10
-
-
-@pytest.mark.parametrize(("region", "pattern"), [("uae", r"784-\d{4}-\d{7}-\d"), ("ksa", r"[12]\d{9}")])
-def test_identity_cards_are_of_their_country(region: str, pattern: str) -> None:
-    """Emirates IDs carry the year of birth, Saudi ones begin with 1 or (iqama) 2; both end in a valid check digit."""
-    for seed in range(8):
-        lean = BankClient(seed=seed, region=region, auth="either")
-        who = lean.ask("GET", "/data/v2/identity", entity_id=lean.bank.connect())[1]["data"]["identities"][0]
-        assert re.fullmatch(pattern, who["national_id"])
-        assert luhn(who["national_id"].replace("-", "")) == 0
-        if region == "uae":
-            assert who["national_id"][4:8] == who["birth_date"][:4]
-
-
-def test_companies_look_different_from_people() -> None:
-    """An SME has business accounts, a licence, someone who signs, card sales, wages and value added tax."""
-    lean = BankClient(deauthenticates="none")
-    entity = lean.bank.connect(username="mockbank_user_4")
-    accounts = lean.accounts(entity)["data"]["accounts"]
-    assert {one["account_type"] for one in accounts} == {"BUSINESS"}
-    assert "CREDIT" not in {one["account_sub_type"] for one in accounts}
-    assert accounts[0]["account_holder_name"].endswith("LLC")
-    main, reserve = (one["account_id"] for one in accounts[:2])
-    company, signs = lean.ask("GET", f"/data/v2/accounts/{main}/identities", entity_id=entity)[1]["data"]["identities"]
-    assert (company["legal_structure"], signs["party_type"]) == ("LLC", "DELEGATE")
-    assert "birth_date" in signs
-    assert "birth_date" not in company
-    said = " ".join(one["transaction_information"] for one in transactions(lean, entity, main))
-    assert all(words in said for words in ("CARD SALES SETTLEMENT", "WPS SALARY FILE", "INV-", "VAT ON FEES"))
-    assert any("VAT RETURN" in one["transaction_information"] for one in transactions(lean, entity, reserve))
-    person = lean.accounts(lean.bank.connect())["data"]["accounts"]
-    assert {one["account_type"] for one in person} == {"PERSONAL"}
-
-
 def test_transactions_name_shop_card_and_counterparty(lean: BankClient) -> None:
     """Card payments name shop and card, transfers the other side with its bank; nothing is there as null."""
     entity = lean.bank.connect()
@@ -536,71 +445,3 @@ def test_insights_say_what_people_paid_for(lean: BankClient) -> None:
     assert {"GROCERIES", "RENT_AND_SERVICES", "RESTAURANTS_DINING", "SALARY_AND_REVENUE", "TRANSPORT"} <= told
     assert not any("insights" in one for one in transactions(lean, entity, main))
     assert not any("insights" in one for one in transactions(lean, company, other, insights="true"))
-
-
-# what is forgotten
-
-
-def test_results_that_are_over_are_forgotten_before_those_that_wait() -> None:
-    """Beyond `remembers` the fetched results go first: a reconnect that waits for its user is still known."""
-    lean = BankClient(remembers=10, deauthenticates="none")
-    entity = lean.bank.connect()
-    lean.bank.expire_session(entity)
-    waits = lean.accounts(entity)["results_id"]
-    other = lean.bank.connect("other")
-    over = lean.accounts(other, **{"async": "true"})["results_id"]
-    lean.later(minutes=1)
-    assert lean.ask("GET", f"/data/v2/results/{over}")[0] == 200
-    for _ in range(30):
-        lean.accounts(other, **{"async": "true"})
-        lean.later(minutes=1)
-    assert lean.ask("GET", f"/data/v2/results/{over}")[0] == 404
-    assert lean.ask("GET", f"/data/v2/results/{waits}")[1]["status"] == "RECONNECT_REQUIRED"
-    assert len(lean.bank.state(lean.now)["results"]) <= 10
-
-
-def test_entities_that_are_in_use_are_remembered() -> None:
-    """Beyond `remembers` the entities and customers go that were not used for longest."""
-    lean = BankClient(remembers=10, deauthenticates="none")
-    entity, idle = lean.bank.connect("busy"), lean.bank.connect("idle")
-    for number in range(40):
-        lean.later(minutes=1)
-        lean.bank.connect(f"user-{number}", now=lean.now)
-        assert lean.accounts(entity)["status"] == "OK"
-    assert lean.accounts(idle)["status"] == "UNKNOWN_ENTITY"
-    has = lean.bank.state(lean.now)
-    assert len(has["entities"]) <= 10
-    assert len(has["customers"]) <= 10
-    assert lean.bank.customer_of(entity) in {one["customer_id"] for one in has["customers"]}
-
-
-def test_webhooks_that_nobody_collects_are_forgotten() -> None:
-    """Beyond `remembers` the oldest deliveries and events go, and what was kept is still sent in order."""
-    lean = BankClient(remembers=10)
-    events = [lean.bank.emit("results.ready", {"id": str(number)}) for number in range(100)]
-    assert lean.bank.state()["deliveries_waiting"] <= 10
-    sent = [one["event_id"] for one in lean.webhooks()]
-    assert sent == events[-len(sent) :]
-    assert sent
-
-
-def test_calls_are_counted_for_the_entities_called_last() -> None:
-    """Beyond `log_size` entities the counts of those go that were not called for longest; totals stay."""
-    lean = BankClient(log_size=10, deauthenticates="none")
-    busy, idle = lean.bank.connect("busy"), lean.bank.connect("idle")
-    lean.accounts(idle)
-    newest = ""
-    for number in range(40):
-        lean.accounts(busy)
-        newest = lean.bank.connect(f"user-{number}")
-        lean.accounts(newest)
-    assert lean.bank.log.count("data", entity_id=busy) == 40
-    assert lean.bank.log.count("data", entity_id=newest) == 1
-    assert lean.bank.log.count("data", entity_id=idle) == 0
-    assert lean.bank.log.count("data") == 81
-
-
-def test_a_bank_remembers_at_least_one_of_each() -> None:
-    """A bound of nothing is refused."""
-    with pytest.raises(InvalidRequest, match="remembers: is 0"):
-        BankClient(remembers=0)

@@ -49,6 +49,28 @@ def test_a_count_is_at_least_one(name: str) -> None:
     assert caught.value.parameter == f"Policy.{name}"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("poll", 1),
+        ("expiry_grace", 4.0),
+        ("lease", None),
+        ("reconcile_every", 3600),
+        ("probes", (1, 2)),
+        ("idle_probes", timedelta(hours=1)),
+        ("announce_backoff", None),
+        ("calls", "64"),
+        ("max_rounds", True),
+        ("max_body", 1e6),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(name: str, value: Any) -> None:
+    """Seconds could be meant, or hours; the error names the field and says what it must be."""
+    with pytest.raises(InvalidRequest, match=r"must be a (timedelta|tuple of timedeltas|whole number)") as caught:
+        Policy(**{name: value})
+    assert caught.value.parameter == f"Policy.{name}"
+
+
 POSITIVE = (
     "reconnect_ttl",
     "pending_limit",

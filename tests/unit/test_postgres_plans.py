@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
+import asyncpg
 import pytest
 
 from leanflow_adapters.postgres import _sql, _steps
 from leanflow_adapters.postgres._connection import named
-from tests.support.postgres import do, drop, fresh_schema
+from tests.support.postgres import URL, do, drop, fresh_schema
 from tests.support.postgres_plans import GROWING, Ran, plans
 from tests.support.postgres_rows import fill
 from tests.support.postgres_work import the_first
@@ -67,12 +68,18 @@ def test_the_sweep_meets_only_what_is_due(ran: Sequence[Ran]) -> None:
 
 def test_looking_when_nothing_is_due_meets_nothing(ran: Sequence[Ran]) -> None:
     """Polls of an idle store meet a row or two."""
-    idle = {"when the next thing is due", "prune when nothing is old"}
-    rows = {one.by: 0 for one in ran if one.by in idle}
-    for one in ran:
-        if one.by == "prune when nothing is old":
-            rows[one.by] += sum(look.rows for look in one.looks)
-    assert rows == dict.fromkeys(idle, 0)
+    idle = [one for one in ran if one.by == "prune when nothing is old"]
+    assert idle
+    assert sum(look.rows for one in idle for look in one.looks) == 0
+
+
+def test_the_next_due_time_is_found_behind_what_is_leased(ran: Sequence[Ran]) -> None:
+    """Nineteen requests under a lease stand before the first that nobody has: both looks meet those, and no others."""
+    [free, leased] = [
+        look for one in ran if one.by == "when the next thing is due" for look in one.looks if look.table == "requests"
+    ]
+    assert (free.index, leased.index) == ("requests_due", "requests_due")
+    assert (free.rows, leased.rows) == (20, 19)
 
 
 def test_every_statement_is_among_them(ran: Sequence[Ran], schema: str) -> None:
@@ -124,3 +131,18 @@ async def test_a_new_database_finds_its_rows_as_well(mode: str) -> None:
     looks = [(one.by, look) for one in ran if one.by != "begin" for look in one.looks if look.table in GROWING]
     assert len(looks) > 12
     assert [found for found in looks if found[1].rows > 3] == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_where_nothing_has_ended_the_next_due_time_is_found_by_its_index_as_well(schema: str, mode: str) -> None:
+    """The index of what is due holds all requests then, and no number of them tempts Postgres to read the table."""
+    connection = await asyncpg.connect(URL)
+    try:
+        await connection.execute(f'BEGIN; SET LOCAL search_path TO "{schema}"; SET LOCAL plan_cache_mode = {mode}')
+        await connection.execute("UPDATE requests SET ended_at = NULL, due_at = updated_at + interval '90 days'")
+        await connection.execute(f"ANALYZE requests; PREPARE next_due (bigint) AS {named(_sql.NEXT_DUE, schema)}")
+        plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN EXECUTE next_due (1)"))
+        assert plan.count("Scan using requests_due on requests") == 2, plan
+        assert "Seq Scan on requests" not in plan
+    finally:
+        await connection.close()  # and with it the transaction

@@ -168,3 +168,30 @@ async def test_closing_ends_the_checkpoints(tmp_path: Path) -> None:
     await stored(store)
     await asyncio.wait_for(store.aclose(), 10)
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_closing_that_is_cancelled_while_a_checkpoint_ends_is_cancelled(tmp_path: Path) -> None:
+    """The end of the checkpoints, which `aclose` calls off, is not taken for its caller's; and all is closed."""
+    store = SQLiteStore(tmp_path / "flows.db", checkpoint_period=3600)
+    await store.open()
+    opened = store._opened
+    assert opened is not None
+
+    ending = asyncio.Event()
+
+    async def checkpoint() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await asyncio.Event().wait()  # it does not end at once
+
+    checkpointing = opened.checkpointer._task = asyncio.create_task(checkpoint())
+    await asyncio.sleep(0)  # it has begun
+    closing = asyncio.create_task(store.aclose())
+    await ending.wait()
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert closing.cancelled()
+    assert not store.is_open
+    checkpointing.cancel()

@@ -94,3 +94,5 @@ def test_the_sweep_and_the_next_due_time_go_by_their_indexes(file: sqlite3.Conne
     assert "leanflow_requests_leased" in plan(file, _claims._FIRST_LEASE.sql)[0]
     assert any("leanflow_outbox_head" in line for line in plan(file, _claims._FIRST_OUTBOX.sql))
     assert "leanflow_outbox_head (scope=? AND sink=? AND due_at<?)" in plan(file, _outbox._READY.sql)[0]
+    assert "leanflow_outbox_key (scope=? AND sink=? AND key=?)" in plan(file, _outbox._DELETE.sql)[0]
+    assert any("leanflow_outbox_about (about=? AND sink=?)" in line for line in plan(file, _outbox._NEXT_HEADS.sql))

@@ -161,7 +161,7 @@ async def _received(delivery: Delivery, receive: Receive) -> tuple[Reply | None,
         return None, "raised CancelledError"  # what the receiver waited for was cancelled: its own failure
     except Exception as error:  # noqa: BLE001 - a receiver may raise anything; it is tried again, and bounded
         return None, f"raised {type(error).__name__}"
-    return reply, f"status {reply.status}"
+    return reply, f"status {reply.status}: {reply.reason}" if reply.reason else f"status {reply.status}"
 
 
 def _verdict(reply: Reply | None, tries: int, patience: Patience) -> Verdict:

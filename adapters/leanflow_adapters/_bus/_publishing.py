@@ -12,7 +12,7 @@ import attrs
 
 from leanflow._request import State
 from leanflow.cloudevents import CONTENT_TYPE, CloudEvent, headers
-from leanflow.errors import InvalidRequest, NotStarted
+from leanflow.errors import BusUnavailable, InvalidRequest, MessageRefused, NotStarted
 from leanflow.ports import WAKE, OutboxRow, Sink
 
 __all__ = ["BrokerBus", "Envelope", "Message", "Options", "Topic", "topic_of"]
@@ -167,7 +167,7 @@ class BrokerBus(ABC):
             await self._prepare()
             if task.cancelling() > cancelled:  # a client may swallow it
                 raise asyncio.CancelledError  # noqa: TRY301 - as if it had not been swallowed
-        except BaseException:
+        except BaseException:  # cancelled, too: nothing half open is kept
             await self.let_go()
             raise
         self._idle = asyncio.Event()  # of the loop that opens it
@@ -211,6 +211,8 @@ class BrokerBus(ABC):
         for place, row in enumerate(batch):
             try:
                 messages.append(self._options.message(row, self.prefix))
+            except (ConnectionError, TimeoutError, BusUnavailable) as error:  # of another server: no outage of this bus
+                errors[place] = MessageRefused(self.name, f"its topic could not be had: {type(error).__name__}")
             except Exception as error:  # noqa: BLE001 - the application's function may raise anything: this row's fault
                 errors[place] = error
             else:

@@ -94,7 +94,7 @@ class Subscription:
         is_open = True
         try:
             await self._source.open()
-        except SetupError:
+        except (SetupError, asyncio.CancelledError):
             await self._source.aclose()
             raise
         except Exception as error:  # noqa: BLE001 - whatever the client raises: it is tried again
@@ -117,8 +117,10 @@ class Subscription:
             late = [task for task in (self._fetching, *self._under_way) if not task.done()]
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-            await self._source.aclose()
+            try:
+                await asyncio.gather(*late, return_exceptions=True)
+            finally:  # cancelled once more: no reason to leave connections
+                await self._source.aclose()
 
     async def set_aside(self, limit: int = 100) -> Sequence[SetAside]:
         """Return messages that were set aside, oldest first."""

@@ -23,6 +23,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "show": ("_look", "Show one request and all that happened to it."),
         "export": ("_look", "Print one request and its history as JSON."),
         "counts": ("_look", "Count the requests in each state."),
+        "cancel": ("_requests", "Withdraw a live request."),
+        "renew": ("_requests", "Make a request anew that has expired or failed."),
+        "undelivered": ("_announcements", "List what handlers and buses have not got yet."),
+        "redeliver": ("_announcements", "Have announcements delivered again that were set aside."),
+        "drop-sink": ("_announcements", "Forget a handler or bus that is gone for good."),
         "check": ("_upkeep", "Check set-up, store, announcements and the way to Lean."),
         "replay": ("_replay", "Run recorded histories against the machine of this version."),
         "reconcile": ("_upkeep", "Hear the webhooks that never came, from Lean's Events API."),
@@ -51,7 +56,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"leanflow_adapters.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -67,7 +72,7 @@ class Commands(click.Group):
             if error.errno == EPIPE:
                 raise  # whoever read has gone: click ends quietly
             raise click.ClickException(error.strerror or str(error)) from error
-        except Exception as error:
+        except Exception as error:  # which are ours is not known before they are imported
             from leanflow.errors import LeanflowError  # noqa: PLC0415 - costs what the help has not got
 
             if isinstance(error, LeanflowError):

@@ -31,10 +31,10 @@ class Finding:
 
 
 async def condition(store: Store, scope: Scope) -> list[Finding]:
-    """Look at a store that is not open, behind its encryption; nothing is found where it has no tables."""
+    """Look at a store that is not open, behind its encryption; nothing is found where it cannot be looked into."""
     store = getattr(store, "inner", store)
     if not has_tables(store):
-        return await _told(store)
+        return []
     async with tables_of(store) as tables:
         kinds = await tables.kinds(scope_number(scope))
         conditions = await tables.conditions()
@@ -48,12 +48,6 @@ async def condition(store: Store, scope: Scope) -> list[Finding]:
 def without_tables(store: Store) -> bool:
     """Return whether a store has no tables to be migrated, but a server of which there is something to say."""
     return hasattr(store, "conditions")
-
-
-async def _told(store: Store) -> list[Finding]:
-    """Return what a store without tables says of its server."""
-    found = await store.conditions() if without_tables(store) else []  # type: ignore[attr-defined]  # it was seen
-    return [Finding(what=what, ok=ok, words=words) for what, ok, words in found]
 
 
 def _known(what: str, counts: Sequence[tuple[str, int]], known: Sequence[str]) -> Finding:

@@ -29,9 +29,13 @@ Told = Callable[[str, int, int], None]
 """Is told of a table how many rows are copied, and of how many."""
 
 _WITH_TABLES = MappingProxyType(
-    {"SQLiteStore": "leanflow_adapters.sqlite.tables", "PostgresStore": "leanflow_adapters.postgres.tables"}
+    {
+        "SQLiteStore": "leanflow_adapters.sqlite.tables",
+        "PostgresStore": "leanflow_adapters.postgres.tables",
+        "RedisStore": "leanflow_adapters.redis.tables",
+    }
 )
-_AGAIN = "start again with an empty target (another file, another schema)"
+_AGAIN = "start again with an empty target (another file, schema or prefix)"
 
 
 class CannotCopy(click.ClickException):
@@ -71,9 +75,9 @@ class Mark:
 def copy_command(*, source: str, target: str, force: bool, as_json: bool) -> None:
     """Copy a store into another: requests, history, results, webhooks that wait, announcements, all of it.
 
-    SOURCE and TARGET are URLs, as sqlite:///flows.db or postgresql://user@host/database. Stop the workers and the web
-    processes of the source first. A copy that was interrupted goes on when it is started again. Exit status 0 means
-    that all is there, and was counted.
+    SOURCE and TARGET are URLs, as sqlite:///flows.db, postgresql://user@host/database or redis://host:6379/0. Stop the
+    workers and the web processes of the source first. A copy that was interrupted goes on when it is started again.
+    Exit status 0 means that all is there, and was counted.
     """
     old, new = open_store(source), open_store(target)
     path = getattr(old, "path", None)
@@ -135,6 +139,8 @@ async def copy(source: Tables, target: Tables, *, force: bool, told: Told) -> Ma
     if not force and (why := await source.in_use()) is not None:
         raise CannotCopy(f"the source is in use ({why}): stop its workers and web processes, or use --force")
     pulse, scopes = await source.pulse(), sorted(await source.scopes())
+    if not scopes:
+        raise CannotCopy("there is nothing in the source: is it the one that was meant?")
     totals = {table.name: await source.count(table, scopes) for table in TABLES}
     copying = await _begun(target, pulse, scopes)
     if not copying.is_done:
@@ -144,7 +150,8 @@ async def copy(source: Tables, target: Tables, *, force: bool, told: Told) -> Ma
             raise CannotCopy(f"the source has changed while it was copied: {_AGAIN}")
     wrong = [table.name for table in TABLES if await target.count(table, scopes) != totals[table.name]]
     if wrong:
-        raise CannotCopy(f"the target has not as many rows as the source in {', '.join(wrong)}")
+        since = "since it was copied: it is in use" if copying.is_done else f"than it was given: {_AGAIN}"
+        raise CannotCopy(f"the target has got other rows in {', '.join(wrong)} {since}")
     if not copying.is_done:
         await target.settle()
         await copying.finish()

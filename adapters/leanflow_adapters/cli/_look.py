@@ -13,11 +13,21 @@ from rich.console import Console
 from rich.table import Table
 
 from leanflow import DataRequest, Resource, State
+from leanflow._request import Scope
 from leanflow.testing._timeline import timeline
-from leanflow_adapters.cli._source import Source, observer, source_of, source_options
+from leanflow_adapters.cli._scopes import words_of
+from leanflow_adapters.cli._source import Source, observer, one_request, source_of, source_options
 from leanflow_adapters.cli._when import when
 
-__all__ = ["counts_command", "export_command", "list_command", "show_command"]
+__all__ = [
+    "console",
+    "counts_command",
+    "export_command",
+    "list_command",
+    "show_command",
+    "table_of",
+    "time_of",
+]
 
 _WIDE = 240  # columns where nobody looks at a terminal: whole lines, that a pipe can search
 
@@ -39,9 +49,9 @@ def list_command(
     *,
     target: str | None,
     store: str | None,
-    app: str,
-    environment: str,
-    region: str,
+    app: str | None,
+    environment: str | None,
+    region: str | None,
     as_json: bool,
     states: tuple[str, ...],
     **wanted: Any,
@@ -50,15 +60,14 @@ def list_command(
     source = source_of(target, store=store, app=app, environment=environment, region=region)
     if wanted["resource"] is not None:
         wanted["resource"] = Resource(wanted["resource"])
-    found = asyncio.run(_found(source, state=[State(s) for s in states] or None, **wanted))
+    scope, found = asyncio.run(_found(source, state=[State(s) for s in states] or None, **wanted))
     if as_json:
         click.echo(json.dumps([_told(request) for request in found], indent=2))
         return
     if not found:
-        scope = source.scope
-        click.echo(f"no such requests of app {scope.app!r}, {scope.environment}, {scope.region}", err=True)
+        click.echo(f"no such requests of {words_of(scope)}", err=True)
         return
-    _console().print(_list(found))
+    console().print(_list(found))
     if len(found) == wanted["limit"]:
         click.echo(f"there may be more: --after {found[-1].id}", err=True)
 
@@ -71,22 +80,22 @@ def list_command(
 def show_command(
     *,
     arguments: tuple[str, ...],
-    store: str | None,
-    app: str,
-    environment: str,
-    region: str,
     as_json: bool,
     personal: bool,
+    **named: Any,
 ) -> None:
     """Show one request and all that happened to it."""
-    target, request_id = _one_request(arguments)
-    source = source_of(target, store=store, app=app, environment=environment, region=region)
-    told = asyncio.run(_export(source, request_id, personal=personal or not as_json))
+    target, request_id = one_request(arguments)
+    source = source_of(target, **named)
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(asyncio.run(_export(source, request_id, personal=personal)), indent=2))
         return
-    _console().print(_record(told["request"]))
+    told, is_purged = asyncio.run(_whole(source, request_id))
+    console().print(_record(told["request"]))
     click.echo(timeline(told["request"], told["history"]))
+    click.echo("  all times are UTC")
+    if is_purged:
+        click.echo("  its results were purged")
 
 
 @click.command("export")
@@ -95,7 +104,7 @@ def show_command(
 @click.option("--personal", is_flag=True, help="The reference too, and what else may point to a person.")
 def export_command(*, arguments: tuple[str, ...], personal: bool, **named: Any) -> None:
     """Print one request and its history as JSON: no bank data, no secrets. `leanflow replay` reads it."""
-    target, request_id = _one_request(arguments)
+    target, request_id = one_request(arguments)
     told = asyncio.run(_export(source_of(target, **named), request_id, personal=personal))
     click.echo(json.dumps(told, indent=2))
 
@@ -110,16 +119,10 @@ def counts_command(*, target: str | None, as_json: bool, **named: Any) -> None:
     if as_json:
         click.echo(json.dumps(counts))
         return
-    table = _table("state", "requests")
+    table = table_of("state", "requests")
     for state, count in counts.items():
         table.add_row(state, str(count))
-    _console().print(table)
-
-
-def _one_request(arguments: tuple[str, ...]) -> tuple[str | None, str]:
-    if len(arguments) > 2:
-        raise click.UsageError("Name one engine, as MODULE:ATTR or with --store URL, and one request.")
-    return arguments[0] if len(arguments) == 2 else None, arguments[-1]
+    console().print(table)
 
 
 async def _counts(source: Source) -> dict[str, int]:
@@ -127,9 +130,9 @@ async def _counts(source: Source) -> dict[str, int]:
         return {state.value: count for state, count in (await flows.counts()).items()}
 
 
-async def _found(source: Source, **wanted: Any) -> list[DataRequest]:
+async def _found(source: Source, **wanted: Any) -> tuple[Scope, list[DataRequest]]:
     async with observer(source) as flows:
-        return [request async for request in flows.find(**wanted)]
+        return flows.scope, [request async for request in flows.find(**wanted)]
 
 
 async def _export(source: Source, request_id: str, *, personal: bool) -> dict[str, Any]:
@@ -137,15 +140,27 @@ async def _export(source: Source, request_id: str, *, personal: bool) -> dict[st
         return await flows.export(request_id, personal=personal)
 
 
+async def _whole(source: Source, request_id: str) -> tuple[dict[str, Any], bool]:
+    """Return what is exported of a request, and whether it had results that are not kept any more."""
+    async with observer(source) as flows:
+        told = await flows.export(request_id, personal=True)
+        if told["request"]["state"] != State.fetched:
+            return told, False
+        stored = getattr(flows.store, "inner", flows.store)  # that there are some is seen without their keys
+        return told, not await stored.pages(flows.scope, request_id, limit=1)
+
+
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Return the terminal, or a wide one where nobody looks at it."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDE, color_system=None)
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """Return an empty table."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "id")  # an id is there to be copied
@@ -159,7 +174,8 @@ def _told(request: DataRequest) -> dict[str, Any]:
     return told
 
 
-def _time(value: datetime | str | None) -> str:
+def time_of(value: datetime | str | None) -> str:
+    """Return a moment as text, in UTC."""
     if value is None:
         return "-"
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -167,7 +183,7 @@ def _time(value: datetime | str | None) -> str:
 
 
 def _list(found: list[DataRequest]) -> Table:
-    table = _table("id", "state", "resource", "entity", "reference", "due", "updated")
+    table = table_of("id", "state", "resource", "entity", "reference", "due", "updated")
     for request in found:
         state = request.state.value
         if request.failure is not None:
@@ -178,14 +194,14 @@ def _list(found: list[DataRequest]) -> Table:
             request.resource.value,
             request.entity_id,
             request.reference or "-",
-            _time(request.due_at),
-            _time(request.updated_at),
+            time_of(request.due_at),
+            time_of(request.updated_at),
         )
     return table
 
 
 def _record(told: dict[str, Any]) -> Table:
-    table = _table("field", "value")
+    table = table_of("field", "value")
     for name, value in told.items():
         plain = value if isinstance(value, str) else json.dumps(value)
         table.add_row(name, plain)

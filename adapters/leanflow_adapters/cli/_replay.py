@@ -34,11 +34,9 @@ def replay_command(
     *,
     arguments: tuple[str, ...],
     store: str | None,
-    app: str,
-    environment: str,
-    region: str,
     states: tuple[str, ...],
     show_all: bool,
+    **named: Any,
 ) -> None:
     """Run recorded histories against the machine of this version, and the policy of the engine.
 
@@ -56,7 +54,7 @@ def replay_command(
             for history in _histories(name):
                 found.add(replay(history, policy=policy), f"{name}: ")
     else:
-        source = source_of(target, store=store, app=app, environment=environment, region=region)
+        source = source_of(target, store=store, **named)
         found = asyncio.run(_from_store(source, [State(s) for s in states] or _LIVE))
     found.tell(show_all=show_all)
 

@@ -7,19 +7,22 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import attrs
 import click
 
-from leanflow import Answer, Call, LeanFlow
+from leanflow import Answer, Call, DataRequest, LeanFlow
+from leanflow._operations import Operations
 from leanflow._request import Scope
 from leanflow.errors import CallFailed
-from leanflow.ports import Body, Encrypting, Store, Transport
+from leanflow.ports import Body, Created, Encrypting, HistoryEntry, Store, Transport
 from leanflow_adapters import open_store
+from leanflow_adapters.cli._scopes import Named, scope_in
 
-__all__ = ["Source", "load_engine", "observer", "source_of", "source_options"]
+__all__ = ["Source", "load_engine", "observer", "one_request", "source_of", "source_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,13 +33,22 @@ class Source:
 
     Attributes:
         store: where requests are kept.
-        scope: which of them.
+        named: what the options say of the scope, if no engine was named.
         engine: the engine, if one was named.
     """
 
     store: Store
-    scope: Scope
+    named: Named = Named()
     engine: LeanFlow | None = None
+
+    async def scope(self) -> Scope:
+        """Return which of the store's requests are meant, before the store is opened: see `scope_in`."""
+        return await scope_in(self.store, self.named) if self.engine is None else self.engine.scope
+
+    def at(self, scope: Scope) -> Source:
+        """Return the same, in a scope that was found."""
+        named = Named(app=scope.app, environment=scope.environment, region=scope.region)
+        return attrs.evolve(self, named=named)
 
 
 class _NoTransport:
@@ -57,11 +69,13 @@ class _NoTransport:
 def source_options(command: F) -> F:
     """Add ``--store``, ``--app``, ``--environment`` and ``--region`` to a command."""
     for option in (
-        click.option("--region", default="uae", show_default=True, help="With --store: uae or ksa."),
+        click.option("--region", type=click.Choice(["uae", "ksa"]), help="With --store; needed if it holds both."),
         click.option(
-            "--environment", default="sandbox", show_default=True, help="With --store: sandbox or production."
+            "--environment",
+            type=click.Choice(["sandbox", "production"]),
+            help="With --store; needed if it holds both.",
         ),
-        click.option("--app", default="default", show_default=True, help="With --store: Lean's application id."),
+        click.option("--app", metavar="ID", help="With --store: Lean's application id; needed if it holds several."),
         click.option("--store", metavar="URL", help="A store alone, as sqlite:///flows.db, instead of MODULE:ATTR."),
     ):
         command = option(command)
@@ -69,14 +83,20 @@ def source_options(command: F) -> F:
 
 
 def source_of(
-    target: str | None, *, store: str | None, app: str, environment: str, region: str, create: bool = False
+    target: str | None,
+    *,
+    store: str | None = None,
+    app: str | None = None,
+    environment: str | None = None,
+    region: str | None = None,
+    create: bool = False,
 ) -> Source:
     """Return what was named.
 
     Args:
         target: MODULE:ATTR, or None.
         store: a URL, or None.
-        app: Lean's application id, with `store`.
+        app: Lean's application id, with `store`; None: the only one that the store holds.
         environment: the same.
         region: the same.
         create: whether a file that is not there may be made.
@@ -87,15 +107,33 @@ def source_of(
     if (target is None) == (store is None):
         raise click.UsageError("Name an engine as MODULE:ATTR, or a store with --store URL.")
     if store is not None:
-        scope = Scope(app=app, environment=environment, region=region)
-        source = Source(store=open_store(store), scope=scope)
+        source = Source(store=open_store(store), named=Named(app=app, environment=environment, region=region))
     else:
         engine = load_engine(target or "")
-        source = Source(store=engine.store, scope=engine.scope, engine=engine)
+        source = Source(store=engine.store, engine=engine)
     path = getattr(source.store, "path", None)
     if not create and isinstance(path, str) and not Path(path).exists():
         raise click.ClickException(f"there is no store at {path}; an engine makes it, or `leanflow migrate`")
     return source
+
+
+def one_request(arguments: tuple[str, ...]) -> tuple[str | None, str]:
+    """Return the engine, if one was named, and the request of ``[MODULE:ATTR] REQUEST_ID``."""
+    if len(arguments) > 2:
+        raise click.UsageError("Name one engine, as MODULE:ATTR or with --store URL, and one request.")
+    return arguments[0] if len(arguments) == 2 else None, arguments[-1]
+
+
+class _Bystander(LeanFlow):
+    """An engine that works on nothing: what it makes is placed by workers."""
+
+    async def _create(
+        self, made: DataRequest, renews: str | None = None, renewal: HistoryEntry | None = None
+    ) -> Created:
+        return await Operations._create(self, made, renews, renewal)  # noqa: SLF001 - its own, before it places
+
+    async def _created(self, created: Created) -> DataRequest:
+        return await Operations._created(self, created)  # noqa: SLF001 - the same
 
 
 class _Unread:
@@ -124,18 +162,22 @@ async def observer(source: Source, *, bodies: bool = False) -> AsyncIterator[Lea
     Args:
         source: where.
         bodies: whether results or webhooks are read: then the keys are needed of a store that is encrypted.
+
+    Raises:
+        UsageError: the store holds several applications, and it was not said which is meant.
     """
+    scope = await source.scope()
     store: Any = source.store
     if not bodies and not isinstance(store, Encrypting):
         store = _Unread(store)
     transport: Transport = _NoTransport() if source.engine is None else source.engine.transport
-    engine = LeanFlow(
+    engine = _Bystander(
         store=store,
         transport=transport,
         webhook_secrets=["takes in no webhook"],
-        app=source.scope.app,
-        environment=source.scope.environment,
-        region=source.scope.region,
+        app=scope.app,
+        environment=scope.environment,
+        region=scope.region,
         policy=None if source.engine is None else source.engine.policy,
         workers=0,
     )
@@ -159,6 +201,7 @@ def load_engine(target: str) -> LeanFlow:
     here = os.getcwd()  # noqa: PTH109 - sys.path wants a string
     if here not in sys.path:
         sys.path.insert(0, here)
+    _set_up_django()
     found = _imported(module_name)
     for name in attribute.split("."):
         if not hasattr(found, name):
@@ -172,6 +215,17 @@ def load_engine(target: str) -> LeanFlow:
     if hasattr(found, "close"):
         found.close()  # a coroutine that nobody will await
     raise click.ClickException(f"{target} is a {type(found).__name__}, neither an engine nor a function returning one")
+
+
+def _set_up_django() -> None:
+    """Make Django ready where the environment says that this is a project of its: handlers may import its models."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE") or find_spec("django") is None:
+        return
+    django = import_module("django")
+    try:
+        django.setup()
+    except Exception as error:  # noqa: BLE001 - settings and applications are somebody else's modules
+        _failed("setting up Django", error)
 
 
 def _imported(name: str) -> Any:

@@ -21,6 +21,11 @@ __all__ = ["check_command", "migrate_command", "reconcile_command"]
 _LATE = timedelta(minutes=2)  # a worker looks every second, and a call under way holds its request for 90 s
 
 
+_CURE = (
+    "`leanflow undelivered --set-aside` says why; once it is mended `leanflow redeliver --sink {0}`, or, if nobody has"
+    " that name any more, `leanflow drop-sink --sink {0}`"
+)
+
 # --- check -------------------------------------------------------------------------------------------------------
 
 
@@ -32,15 +37,12 @@ _LATE = timedelta(minutes=2)  # a worker looks every second, and a call under wa
 def check_command(
     *,
     target: str | None,
-    store: str | None,
-    app: str,
-    environment: str,
-    region: str,
     offline: bool,
     as_json: bool,
+    **named: Any,
 ) -> None:
     """Check set-up, store, announcements and the way to Lean. Exit status 1 if anything is wrong."""
-    source = source_of(target, store=store, app=app, environment=environment, region=region)
+    source = source_of(target, **named)
     findings = asyncio.run(_check(source, call_lean=not offline and source.engine is not None))
     if as_json:
         click.echo(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
@@ -58,7 +60,7 @@ async def _check(source: Source, *, call_lean: bool) -> list[Finding]:
             found += await _work(flows)
             if call_lean:
                 found.append(await _lean(flows))
-        found += await condition(source.store, source.scope)
+        found += await condition(source.store, flows.scope)
     except LeanflowError as error:
         return [Finding(what="store", ok=False, words=str(error))]
     return found
@@ -85,8 +87,9 @@ async def _work(flows: LeanFlow) -> list[Finding]:
         work = Finding(what="work", ok=True, words=f"next due {due:%Y-%m-%d %H:%M:%S}Z")
     found = [work]
     for name, lag in sorted(health.sinks.items()):
-        words = f"{lag.undelivered} undelivered, {lag.set_aside} of them set aside"
-        found.append(Finding(what=f"announcements to {name}", ok=lag.set_aside == 0, words=words))
+        words = f"{lag.undelivered} wait, {lag.set_aside} are set aside"
+        cure = "" if lag.set_aside == 0 else f": {_CURE.format(name)}"
+        found.append(Finding(what=f"announcements to {name}", ok=lag.set_aside == 0, words=words + cure))
     return found
 
 
@@ -110,7 +113,7 @@ async def _lean(flows: LeanFlow) -> Finding:
 @click.option("--json", "as_json", is_flag=True, help='As {"news": 2}.')
 def reconcile_command(*, target: str, since: datetime | None, as_json: bool) -> None:
     """Hear the webhooks that never came, from Lean's Events API. What comes of them is done by the workers."""
-    source = source_of(target, store=None, app="", environment="", region="", create=True)
+    source = source_of(target, create=True)
     news = asyncio.run(_reconcile(source, since))
     if as_json:
         click.echo(json.dumps({"news": news}))

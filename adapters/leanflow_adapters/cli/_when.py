@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-__all__ = ["when"]
+__all__ = ["long_ago", "told", "when"]
 
-_AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_AGO = re.compile(r"(\d+)([smhdw])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SHORT = ("seconds", "minutes")
 
 
 def when(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
@@ -27,3 +28,16 @@ def when(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> 
     if moment.tzinfo is None:
         raise click.BadParameter("write the time zone too, as in 2026-01-31T08:00:00Z")
     return moment
+
+
+def long_ago(ctx: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    """Return the same for what deletes: whoever writes 6m means months, and would lose all but the last minutes."""
+    ago = None if text is None else _AGO.fullmatch(text)
+    if ago is not None and (unit := _UNITS[ago[2]]) in _SHORT:
+        raise click.BadParameter(f"{ago[2]} is {unit}: write 180d or 26w, or the time, as 2026-01-31T08:00:00Z")
+    return when(ctx, parameter, text)
+
+
+def told(moment: datetime) -> str:
+    """Return a moment as text, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -54,18 +55,23 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
     and ids are not: stores must find and compare them.
     """
 
-    def __init__(self, inner: Store, *, keys: Sequence[str | bytes]) -> None:
+    def __init__(self, inner: Store, *, keys: Sequence[str | bytes], lost: Collection[str] = ()) -> None:
         """Put a store into another; nothing is opened yet.
 
         Args:
             inner: any store. What it holds in the clear stays readable until `LeanFlow.reencrypt` has been there.
             keys: Fernet keys, newest first: it encrypts, the others only decrypt.
+            lost: what stands for keys that nobody has any more (`KeyMissing.key`). What was encrypted with them is
+                gone; it holds up nothing else, neither the start of an engine nor `reencrypt`.
 
         Raises:
-            InvalidRequest: there is no key, or one is no Fernet key.
+            InvalidRequest: there is no key, one is no Fernet key, or one of the lost was given.
         """
         self._inner = inner
         self._seals = Seals(keys)
+        self._lost = _names(lost)
+        if given := [name for name in self._lost if self._seals.has(name)]:
+            raise InvalidRequest("lost", f"{given[0]} stands for a key that was given")
         self._checked: set[Scope] = set()
 
     def __repr__(self) -> str:
@@ -98,7 +104,7 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
             return
         known = (await self._inner.remember(scope, KEYS) or "").split()
         for name in known:
-            if not self._seals.has(name):
+            if not self._seals.has(name) and name not in self._lost:
                 raise KeyMissing(name)
         if self.newest not in known:
             await self._inner.remember(scope, KEYS, " ".join([*known, self.newest]))
@@ -113,7 +119,9 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
         await self._inner.remember(scope, KEYS, self.newest)
 
     def is_current(self, body: Body) -> bool:
-        """Return whether it is stored as it would be stored now."""
+        """Return whether it is stored as it would be stored now, or with a key that is lost: then so it stays."""
+        if isinstance(body.unreadable, KeyMissing) and body.unreadable.key in self._lost:
+            return True
         return not _is_sealed(body.part, body.tag) or self._seals.is_current(body.stored)
 
     # what goes in
@@ -148,10 +156,10 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
     async def rewrite(self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]) -> int:
         """Replace each body by the bytes beside it, encrypted with the newest key; return how many."""
         await self._check(scope)
-        sealed = [
-            (body, self._seals.seal(content) if _is_sealed(body.part, body.tag) else content)
-            for body, content in bodies
-        ]
+        sealed = []
+        for body, content in bodies:
+            sealed.append((body, self._seals.seal(content) if _is_sealed(body.part, body.tag) else content))
+            await asyncio.sleep(0)  # a megabyte takes milliseconds, and webhooks wait
         return await self._inner.rewrite(scope, sealed)
 
     # what comes out
@@ -201,8 +209,18 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
         self, scope: Scope, part: Part, *, after: tuple[str, str] | None = None, limit: int
     ) -> Sequence[Body]:
         """Return bodies, decrypted, those behind the place `after`; `stored` is what lies in the store."""
-        found = await self._inner.bodies(scope, part, after=after, limit=limit)
-        return [attrs.evolve(body, content=self._seals.open(body.stored)) for body in found]
+        found = []
+        for body in await self._inner.bodies(scope, part, after=after, limit=limit):
+            found.append(self._body(body))
+            await asyncio.sleep(0)  # the same
+        return found
+
+    def _body(self, body: Body) -> Body:
+        """Return it decrypted, or with what is in the way: erasing must not be stopped by a body that is lost."""
+        try:
+            return attrs.evolve(body, content=self._seals.open(body.stored))
+        except (KeyMissing, MalformedBody) as error:
+            return attrs.evolve(body, content=b"", unreadable=error)
 
     def _events(self, found: Sequence[ParkedEvent]) -> Sequence[ParkedEvent]:
         return [attrs.evolve(event, raw=self._opened(event.raw)) for event in found]
@@ -246,12 +264,18 @@ class EncryptedStore(_Passing):  # type: ignore[misc]  # it passes on what it do
 
     def _around(self, store: Store) -> EncryptedStore:
         other = object.__new__(type(self))
-        other._inner, other._seals, other._checked = store, self._seals, self._checked
+        other._inner, other._seals, other._lost, other._checked = store, self._seals, self._lost, self._checked
         return other
 
     async def hear(self, scope: Scope, heard: Callable[[Sequence[str]], None]) -> Hearing | None:
         """Pass on the inner store's hints, if it has any."""
         return await self._inner.hear(scope, heard) if isinstance(self._inner, Hinting) else None
+
+
+def _names(lost: Collection[str]) -> frozenset[str]:
+    if isinstance(lost, str):
+        raise InvalidRequest("lost", "must be a list of what stands for keys")
+    return frozenset(lost)
 
 
 def _is_sealed(part: Part, tag: str) -> bool:

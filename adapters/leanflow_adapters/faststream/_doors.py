@@ -12,10 +12,10 @@ from leanflow_adapters._bus import Message
 from leanflow_adapters._kafka_producer import check_producer
 from leanflow_adapters.faststream._checks import kind_of
 
-__all__ = ["Door", "door_of"]
+__all__ = ["CONFIRMING", "Door", "door_of"]
 
-_CONFIRMING = 5.0
-"""Seconds within which a broker is to confirm a message."""
+CONFIRMING = 5.0
+"""Seconds within which a broker is to confirm what it was given: a message, or a batch of them."""
 
 
 class Door(Protocol):
@@ -78,7 +78,7 @@ class _NatsDoor(_Through):
     async def publish(self, message: Message) -> None:
         headers = {**message.headers, "Nats-Msg-Id": message.key}
         await self._broker.publish(
-            message.body, message.topic, headers=headers, stream=self._stream, timeout=_CONFIRMING
+            message.body, message.topic, headers=headers, stream=self._stream, timeout=CONFIRMING
         )
 
 
@@ -104,7 +104,7 @@ class _RabbitDoor(_Through):
             message_id=message.key,
             mandatory=True,
             persist=True,
-            timeout=_CONFIRMING,
+            timeout=CONFIRMING,
         )
         if answer is None:
             cure = "make it with default_channel=Channel(publisher_confirms=True)"
@@ -116,7 +116,8 @@ class _RabbitDoor(_Through):
 
 class _RedisDoor(_Through):
     async def publish(self, message: Message) -> None:
-        await self._broker.publish(message.body, stream=message.topic, headers=_with_id(message))
+        async with asyncio.timeout(CONFIRMING):
+            await self._broker.publish(message.body, stream=message.topic, headers=_with_id(message))
 
 
 class _KafkaDoor(_Through):
@@ -132,7 +133,7 @@ class _KafkaDoor(_Through):
             raise BrokerSetup(self._name, f"the broker's producer: {error.problem}", cure) from error
 
     async def publish(self, message: Message) -> None:
-        async with asyncio.timeout(_CONFIRMING):
+        async with asyncio.timeout(CONFIRMING):
             await self._broker.publish(
                 message.body,
                 message.topic,

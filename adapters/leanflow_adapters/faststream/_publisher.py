@@ -9,7 +9,7 @@ from typing import Any
 from leanflow._request import State
 from leanflow.errors import BusUnavailable, LeanflowError, MessageRefused
 from leanflow_adapters._bus import BrokerBus, Envelope, Message, Options, Topic
-from leanflow_adapters.faststream._doors import door_of
+from leanflow_adapters.faststream._doors import CONFIRMING, door_of
 
 __all__ = ["FastStreamBus"]
 
@@ -73,8 +73,10 @@ class FastStreamBus(BrokerBus):
         """Leave that to the application."""
 
     async def _send(self, messages: Sequence[Message]) -> Sequence[BaseException | None]:
-        """Publish: in order for what is kept together, at once for the rest."""
-        errors: list[BaseException | None] = [None] * len(messages)
+        """Publish: in order for what is kept together, at once for the rest; what takes too long is called off."""
+        errors: list[BaseException | None] = [
+            BusUnavailable(self.name, f"no confirmation within {CONFIRMING:g} s") for _ in messages
+        ]
         lanes: dict[str, list[int]] = {}
         for place, message in enumerate(messages):
             lanes.setdefault(message.partition_key, []).append(place)
@@ -83,8 +85,13 @@ class FastStreamBus(BrokerBus):
             for place in places:
                 errors[place] = await self._try(messages[place])
 
-        await asyncio.gather(*(publish(places) for places in lanes.values()))
-        return errors
+        publishing = [asyncio.create_task(publish(places)) for places in lanes.values()]
+        try:
+            await asyncio.wait(publishing, timeout=CONFIRMING)
+        finally:
+            for task in publishing:
+                task.cancel()
+        return list(errors)  # as it is now: a client may not let itself be called off
 
     async def _try(self, message: Message) -> Exception | None:
         try:

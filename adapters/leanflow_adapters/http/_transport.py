@@ -50,9 +50,10 @@ class LeanTransport:
         client_id: Lean's application id, with `client_secret`.
         client_secret: the secret that belongs to it.
         app_token: instead of the two.
-        region: ``uae`` or ``ksa``.
-        environment: ``sandbox`` or ``production``.
-        base_url: the API's base, instead of the region's and environment's host; may have a path.
+        region: ``uae``, unless it is given, or ``ksa``.
+        environment: ``sandbox``, unless it is given, or ``production``.
+        base_url: the API's base, instead of the region's and environment's host; may have a path. What that is of, the
+            transport only knows if `region` and `environment` are given as well.
         auth_url: the same for the token endpoint, without its ``/oauth2/token``.
         scope: of the token for calls.
         ssl: a TLS context for both hosts: own CAs, or the client certificate that Lean's mTLS hosts ask for
@@ -82,8 +83,8 @@ class LeanTransport:
         client_id: str | None = None,
         client_secret: str | None = None,
         app_token: str | None = None,
-        region: str = "uae",
-        environment: str = "sandbox",
+        region: str | None = None,
+        environment: str | None = None,
         base_url: str | None = None,
         auth_url: str | None = None,
         scope: str = "api",
@@ -97,9 +98,10 @@ class LeanTransport:
         clock: Clock | None = None,
     ) -> None:
         self._client_id, self._client_secret, self._app_token = _identity(client_id, client_secret, app_token)
-        hosts = hosts_for(region, environment)
+        hosts = hosts_for("uae" if region is None else region, "sandbox" if environment is None else environment)
         default = hosts.api if self._app_token is None else hosts.old_api
-        self._region, self._environment = region, environment
+        self._region = "uae" if region is None and base_url is None else region
+        self._environment = "sandbox" if environment is None and base_url is None else environment
         self._api = default if base_url is None else base_of("base_url", base_url)
         self._auth = hosts.auth if auth_url is None else base_of("auth_url", auth_url)
         self._scope = _scope("scope", scope)
@@ -121,6 +123,16 @@ class LeanTransport:
         way = "oauth2" if self._app_token is None else "lean-app-token"
         where = f"base_url={self._api!r}, region={self._region!r}, environment={self._environment!r}"
         return f"LeanTransport({where}, {way})"
+
+    @property
+    def environment(self) -> str | None:
+        """What it calls: ``sandbox`` or ``production``; None where only a `base_url` says so."""
+        return self._environment
+
+    @property
+    def region(self) -> str | None:
+        """Where it calls: ``uae`` or ``ksa``; None where only a `base_url` says so."""
+        return self._region
 
     async def __aenter__(self) -> Self:
         self._open()

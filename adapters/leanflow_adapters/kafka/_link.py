@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -103,7 +104,7 @@ class Link:
         try:
             async with asyncio.timeout(self._timeout):
                 await producer.start()
-        except BaseException:
+        except BaseException:  # cancelled, too: it has tasks and sockets by now
             await producer.stop()
             raise
         return producer
@@ -148,6 +149,8 @@ class Link:
         finally:
             for task in tasks:
                 task.cancel()
+            for number, future in futures.items():
+                self._forget(letters[number].id, future)
         await asyncio.gather(*tasks, return_exceptions=True)
         for number, future in futures.items():
             if future.done():
@@ -181,12 +184,15 @@ class Link:
             letter.topic, letter.value, key=letter.key, headers=letter.headers
         )
         self._pending[letter.id] = future
-        future.add_done_callback(lambda done: self._forget(letter.id, done))
         return future
 
-    def _forget(self, letter_id: str, done: asyncio.Future[Any]) -> None:
-        _error(done)  # it may be that nobody waits any more
-        if self._pending.get(letter_id) is done:
+    def _forget(self, letter_id: str, future: asyncio.Future[Any]) -> None:
+        """Forget a record that is through; another one once it is."""
+        if not future.done():
+            future.add_done_callback(partial(self._forget, letter_id))
+            return
+        _error(future)  # it may be that nobody waits any more
+        if self._pending.get(letter_id) is future:
             del self._pending[letter_id]
 
     async def _abandon(self) -> None:

@@ -229,7 +229,7 @@ class _Delivery:
         told = {**self.headers, TRIES: str(self.tries), REASON: reason}
         try:
             await self._source.post(self._source.consuming.aside, self._record, self.body, told)
-        except BaseException:
+        except BaseException:  # cancelled, too
             self._lane.again(_AGAIN, counts=False)  # nothing is skipped that is not kept
             raise
         self._lane.done(self._record.offset)

@@ -238,12 +238,12 @@ class MemoryStore:
             self._open_data().outbox.pop((scope, key, sink), None)
 
     async def undelivered(
-        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool
+        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool, counts: bool = True
     ) -> None:
-        """Count a failed try; set when the next is due, or set the row aside."""
+        """Count a failed try, if it counts; set when the next is due, or set the row aside."""
         row = self._open_data().outbox.get((scope, key, sink))
         if row is not None:
-            row.tries += 1
+            row.tries += counts
             row.due_at, row.error, row.set_aside = due_at, error, set_aside
 
     async def redeliver(self, scope: Scope, key: str, sink: str, *, now: datetime) -> bool:

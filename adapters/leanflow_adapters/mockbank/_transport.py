@@ -43,7 +43,7 @@ async def _deliver(bank: Mockbank, receive: Receiver, now: Callable[[], datetime
         for number, delivery in enumerate(due):
             try:
                 await _attempt(bank, receive, delivery, now)
-            except BaseException:
+            except BaseException:  # those behind it were handed out, too: they count as unanswered, and come again
                 for rest in due[number + 1 :]:
                     bank.delivered(rest.id, None, now())
                 raise

@@ -87,7 +87,7 @@ class Link:
         if client is not self._client or client is self._given:
             return
         self._client = None
-        with suppress(Exception):
+        with suppress(Exception):  # it does not answer; what its closing says is of no use to anybody
             async with asyncio.timeout(CONNECTING):
                 await client.close()
 
@@ -113,8 +113,8 @@ class Link:
                         closed_cb=self._lost,
                         **self._options,
                     )
-        except BaseException:
-            with suppress(Exception):
+        except BaseException:  # cancelled, too: no socket and no task of it is left behind
+            with suppress(Exception):  # what went wrong before is raised
                 await client.close()
             raise
         return client

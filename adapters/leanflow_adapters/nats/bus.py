@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+import attrs
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
+from leanflow._json import peek
 from leanflow._request import State
 from leanflow.errors import BrokerSetup, BusUnavailable, LeanflowError, MessageRefused
 from leanflow_adapters._bus import (
@@ -89,7 +92,7 @@ class NatsBus(BrokerBus):
         self._stream = stream
         self._create = create
         self._subjects = list(subjects)
-        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._waiting: dict[str, _Batch] = {}
         self._numbers = itertools.count()
         self._inbox: tuple[Client, str] | None = None
 
@@ -153,11 +156,27 @@ class NatsBus(BrokerBus):
                     cure = f"make it (`{made} --defaults`), or give NatsBus create=True"
                     raise BrokerSetup(self.name, f"there is no stream {self._stream!r}", cure) from None
                 await js.add_stream(StreamConfig(name=self._stream, subjects=self._subjects))
+            topic = self._options.topic
+            if isinstance(topic, str):  # what a function will say nobody knows before there is something to publish
+                check_subject(self.name, topic)
+                await self._check_taken(js, topic)
+
+    async def _check_taken(self, js: JetStreamContext, topic: str) -> None:
+        try:
+            taker = await js.find_stream_name_by_subject(topic)
+        except NotFoundError:
+            taker = None
+        if taker != self._stream:
+            raise self._not_taken(topic)
+
+    def _not_taken(self, topic: str) -> BrokerSetup:
+        cure = f"let {self._stream} take it (nats stream edit {self._stream} --subjects …), or change topic="
+        return BrokerSetup(self.name, f"the stream {self._stream!r} does not take the subject {topic!r}", cure)
 
     def _lost(self) -> None:
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(BusUnavailable(self.name, "the connection was lost"))
+        for address, batch in self._waiting.items():
+            if address in batch.missing:
+                batch.answer(address, BusUnavailable(self.name, "the connection was lost"))
 
     # publishing
 
@@ -168,21 +187,20 @@ class NatsBus(BrokerBus):
             inbox = await self._listen(client)
         except LeanflowError as error:
             return [error] * len(messages)
-        places = [f"{inbox}{next(self._numbers)}" for _ in messages]
+        batch = _Batch()
+        addresses = [f"{inbox}{next(self._numbers)}" for _ in messages]
+        self._waiting.update(dict.fromkeys(addresses, batch))
         try:
-            sent = [await self._put(client, message, place) for message, place in zip(messages, places, strict=True)]
-            waiting = [one for one in sent if isinstance(one, asyncio.Future)]
-            late: set[asyncio.Future[Msg]] = set()
-            if waiting:
-                _, late = await asyncio.wait(waiting, timeout=CONFIRMING)
-            outcomes = [self._outcome(one, message) for one, message in zip(sent, messages, strict=True)]
-            if late:
+            for message, address in zip(messages, addresses, strict=True):
+                await self._put(client, message, address, batch)
+            through = await batch.is_through(CONFIRMING)
+            answers = [batch.answers.get(address) for address in addresses]
+            if not through:
                 await self._link.forget(client)
-            return outcomes
+            return [self._outcome(answer, message) for answer, message in zip(answers, messages, strict=True)]
         finally:
-            for place in places:
-                if (waited := self._waiting.pop(place, None)) is not None:
-                    waited.cancel()
+            for address in addresses:
+                del self._waiting[address]
 
     async def _listen(self, client: Client) -> str:
         """Return the prefix of the addresses to which the server confirms."""
@@ -193,41 +211,35 @@ class NatsBus(BrokerBus):
             self._inbox = client, prefix
         return self._inbox[1]
 
-    async def _put(self, client: Client, message: Message, place: str) -> asyncio.Future[Msg] | LeanflowError:
+    async def _put(self, client: Client, message: Message, address: str, batch: _Batch) -> None:
+        """Write a message that is to be confirmed to an address; what cannot be written is answered at once."""
         key = message.key if _PLAIN.fullmatch(message.key) else quote(message.key, safe=_SAFE)
         told = {**message.headers, "Nats-Msg-Id": key, "Nats-Expected-Stream": self._stream}
-        size = size_of(told, message.body)
-        if size > client.max_payload:  # the server would hang up, and every other message with this one
-            limit = f"{size} bytes, headers included, are more than the server's max_payload"
-            return MessageRefused(self.name, f"{limit} of {client.max_payload}")
-        waiting: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._waiting[place] = waiting
+        batch.missing.add(address)
         try:
+            size = size_of(told, message.body)
+            if size > client.max_payload:  # the server would hang up, and every other message with this one
+                limit = f"{size} bytes, headers included, are more than the server's max_payload"
+                raise MessageRefused(self.name, f"{limit} of {client.max_payload}")
             check_subject(self.name, message.topic)
             with translated(self.name):
-                await client.publish(message.topic, message.body, reply=place, headers=told)
+                await client.publish(message.topic, message.body, reply=address, headers=told)
         except LeanflowError as error:
-            del self._waiting[place]
-            return error
-        return waiting
+            batch.answer(address, error)
 
     async def _confirmed(self, msg: Msg) -> None:
-        waiting = self._waiting.get(msg.subject)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(msg)
+        batch = self._waiting.get(msg.subject)
+        if batch is not None and msg.subject in batch.missing:
+            batch.answer(msg.subject, msg)
 
-    def _outcome(self, sent: asyncio.Future[Msg] | LeanflowError, message: Message) -> BaseException | None:
-        if isinstance(sent, LeanflowError):
-            return sent
-        if not sent.done():
+    def _outcome(self, msg: Msg | LeanflowError | None, message: Message) -> BaseException | None:
+        if msg is None:
             return BusUnavailable(self.name, f"no confirmation within {CONFIRMING:g} s")
-        if (error := sent.exception()) is not None:
-            return error
-        msg = sent.result()
+        if isinstance(msg, LeanflowError):
+            return msg
         if msg.headers and msg.headers.get("Status") == "503":
-            cure = f"let {self._stream} take it (nats stream edit {self._stream} --subjects …), or change topic="
-            return BrokerSetup(self.name, f"no stream takes the subject {message.topic!r}", cure)
-        return self._refusal(json.loads(msg.data).get("error"))
+            return self._not_taken(message.topic)
+        return self._refusal(peek(msg.data.decode()).get("error"))
 
     def _refusal(self, error: Mapping[str, Any] | None) -> LeanflowError | None:
         if error is None:
@@ -236,6 +248,36 @@ class NatsBus(BrokerBus):
         if error.get("code") in {500, 503}:
             return BusUnavailable(self.name, said)
         return MessageRefused(self.name, said)
+
+
+@attrs.define(eq=False)
+class _Batch:
+    """Messages whose confirmations are waited for together.
+
+    Attributes:
+        missing: addresses to which the server is still to confirm.
+        answers: what it said, or what went wrong, by address.
+    """
+
+    missing: set[str] = attrs.field(factory=set)
+    answers: dict[str, Msg | LeanflowError] = attrs.field(factory=dict)
+    _complete: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    def answer(self, address: str, said: Msg | LeanflowError) -> None:
+        """Take an answer."""
+        self.answers[address] = said
+        self.missing.discard(address)
+        if not self.missing:
+            self._complete.set()
+
+    async def is_through(self, limit: float) -> bool:
+        """Wait so many seconds for what is missing; return whether it came."""
+        self._complete.clear()  # the first may have been answered before the last was written
+        if self.missing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit):
+                    await self._complete.wait()
+        return not self.missing
 
 
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")

@@ -82,7 +82,7 @@ class Telemetry(Observer):
         token = otel_context.attach(trace.set_span_in_context(span))
         try:
             yield span
-        except BaseException as error:
+        except BaseException as error:  # work that was called off has not succeeded either
             _fail(span, type(error).__name__)
             raise
         finally:
@@ -229,7 +229,7 @@ class Telemetry(Observer):
             note = Told()
             try:
                 yield note
-            except BaseException:
+            except BaseException:  # cancelled, too: none is known to have arrived
                 self._delivered(sink, taken=0, refused=len(rows))
                 raise
             refused = [error for error in note.errors if error is not None]

@@ -87,9 +87,17 @@ async def make_pool(dsn: str, *, size: int, prepared: bool, password: Any) -> as
     Raises:
         InvalidRequest: the DSN is not understood.
     """
+    made: list[asyncpg.Pool] = []
+
+    async def connect(*arguments: Any, **settings: Any) -> asyncpg.Connection:
+        if made and made[0].is_closing():  # those who waited for a connection when it was terminated get none
+            raise asyncpg.InterfaceError("the pool is closed")
+        return await asyncpg.connect(*arguments, **settings)
+
     with translated(), _understood():
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             dsn,
+            connect=connect,
             password=_asked(password),
             min_size=1,
             max_size=size,
@@ -99,6 +107,8 @@ async def make_pool(dsn: str, *, size: int, prepared: bool, password: Any) -> as
             max_inactive_connection_lifetime=300.0,
             **({} if prepared else {"statement_cache_size": 0}),
         )
+        made.append(pool)
+        return pool
 
 
 async def let_go(pool: asyncpg.Pool) -> None:
@@ -118,13 +128,15 @@ async def _leave_as_it_is(_: Any) -> None:
 
 @contextmanager
 def _understood() -> Iterator[None]:
-    """Refuse a DSN that asyncpg cannot read. Its words may repeat a password that was taken for a port."""
+    """Refuse a DSN that asyncpg or the server cannot read. asyncpg's words may repeat a password taken for a port."""
     try:
         yield
     except ValueError as error:
         if isinstance(error, OSError):  # a certificate that is not trusted
             raise
         raise InvalidRequest("dsn", "asyncpg does not understand it (it is not repeated here)") from None
+    except asyncpg.UndefinedObjectError as error:  # an option that is neither ours nor the driver's is a setting
+        raise InvalidRequest("dsn", f"Postgres does not know an option of it: {error.message}") from error
 
 
 def _asked(password: Any) -> Any:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -39,6 +40,9 @@ _BURIED = 50  # requests buried in one transaction: each takes rows of eight tab
 _STATES = tuple(state.value for state in State if not state.is_end)
 _RESOURCES = tuple(resource.value for resource in Resource)
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
+_BEFORE_ALL = MappingProxyType(
+    {Part.pages: (str(UUID(int=0)), "-1"), Part.parked: ("", ""), Part.announcements: ("", "")}
+)
 
 
 class Ask(Protocol):
@@ -257,10 +261,11 @@ class Methods(ABC):
             await self._deliver(scope_number(scope), [text(k) or "" for k in keys], [text(s) or "" for s in sinks])
 
     async def undelivered(
-        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool
+        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool, counts: bool = True
     ) -> None:
-        """Count a failed try; set when the next is due, or set the row aside."""
-        await self._ask(_sql.FAIL_DELIVERY, scope_number(scope), text(key), text(sink), due_at, text(error), set_aside)
+        """Count a failed try, if it counts; set when the next is due, or set the row aside."""
+        row = (scope_number(scope), text(key), text(sink))
+        await self._ask(_sql.FAIL_DELIVERY, *row, due_at, text(error), set_aside, counts)
 
     async def redeliver(self, scope: Scope, key: str, sink: str, *, now: datetime) -> bool:
         """Bring a row that was set aside back; False if there is none."""
@@ -350,7 +355,7 @@ class Methods(ABC):
         self, scope: Scope, part: Part, *, after: tuple[str, str] | None = None, limit: int
     ) -> Sequence[Body]:
         """Return bodies in the order of an index, those behind `after`."""
-        first, second = after or (None, None)
+        first, second = after or _BEFORE_ALL[part]
         found = await self._ask(_sql.BODIES[part], scope_number(scope), text(first), text(second), limit)
         return [
             Body(part=part, place=(row["first"], row["second"]), tag=row["tag"], content=row["raw"], stored=row["raw"])

@@ -73,6 +73,8 @@ def find(scope: Scope, query: Query) -> tuple[str, list[Any]]:
 
 # --- leases ------------------------------------------------------------------------------------------------------
 
+# Claiming, renewing and releasing write columns that no index holds: Postgres then writes the row alone, beside its old
+# version, and none of the indexes (HOT).
 # A plan that is kept does not know the limit: without the arrays it would join all requests with the few that are due.
 CLAIM = Write(
     "postgres.after_claim",
@@ -98,11 +100,15 @@ RELEASE = Write(
     """UPDATE "leanflow".requests SET owner = NULL, lease_until = NULL
     WHERE scope = $1 AND id = $2 AND owner = $3""",
 )
-NEXT_DUE = """SELECT least(
-    (SELECT due_at FROM "leanflow".requests WHERE scope = $1 AND due_at IS NOT NULL AND owner IS NULL
-        ORDER BY due_at LIMIT 1),
-    (SELECT min(greatest(due_at, lease_until)) FROM "leanflow".requests
-        WHERE scope = $1 AND owner IS NOT NULL AND due_at IS NOT NULL),
+# What is due after the first that nobody has cannot be the next. The lower bound says to Postgres, which knows neither,
+# that few lie between.
+NEXT_DUE = """WITH free AS MATERIALIZED (
+    SELECT due_at FROM "leanflow".requests WHERE scope = $1 AND due_at IS NOT NULL AND owner IS NULL
+        ORDER BY due_at LIMIT 1)
+SELECT least(
+    (SELECT due_at FROM free),
+    (SELECT min(greatest(due_at, lease_until)) FROM "leanflow".requests WHERE scope = $1 AND owner IS NOT NULL
+        AND due_at >= '-infinity' AND due_at < coalesce((SELECT due_at FROM free), 'infinity')),
     (SELECT min(offered_at) FROM "leanflow".parked WHERE scope = $1),
     (SELECT min(first.due_at) FROM (
             SELECT name FROM "leanflow".sinks WHERE scope = $1 UNION ALL SELECT 'wake') AS names,
@@ -169,7 +175,7 @@ CLAIM_OUTBOX = Write(
     RETURNING {_COLUMNS.replace("here.due_at", "ready.due_at AS due_at")}""",  # noqa: S608
 )
 DELIVER = Write("postgres.after_deliver", 'SELECT key, sink FROM "leanflow".deliver($1, $2, $3, $4)')
-FAIL_DELIVERY = Write("postgres.after_undelivered", 'SELECT "leanflow".fail_delivery($1, $2, $3, $4, $5, $6)')
+FAIL_DELIVERY = Write("postgres.after_undelivered", 'SELECT "leanflow".fail_delivery($1, $2, $3, $4, $5, $6, $7)')
 BRING_BACK = Write("postgres.after_redeliver", 'SELECT "leanflow".bring_back($1, $2, $3, $4) AS back')
 OUTBOX = {
     set_aside: f"""SELECT {_COLUMNS} FROM "leanflow".outbox here
@@ -239,17 +245,17 @@ PRUNE_STONES = Write(
 
 # --- bodies ------------------------------------------------------------------------------------------------------
 
-# A page's place ends in its number with zeros before it. Texts are compared by their bytes, as places are.
+# A page's place ends in its number with zeros before it. Texts are compared by their bytes, as places are. The start is
+# said outright, of both tables: a plan that is kept, or that joins, would go through all that lies before it.
 BODIES = {
     Part.pages: """SELECT p.request_id::text AS first, lpad(p.page::text, 6, '0') AS second, 'page' AS tag, p.raw
         FROM "leanflow".pages p JOIN "leanflow".requests r ON r.id = p.request_id
-        WHERE r.scope = $1 AND ($2::text IS NULL OR (p.request_id, p.page) > ($2::text::uuid, $3::text::integer))
+        WHERE r.scope = $1 AND (p.request_id, p.page) > ($2::text::uuid, $3::text::integer) AND r.id >= $2::text::uuid
         ORDER BY p.request_id, p.page LIMIT $4""",
     Part.parked: """SELECT key AS first, '' AS second, tag, raw FROM "leanflow".parked
-        WHERE scope = $1 AND ($2::text IS NULL OR key > $2) AND ($3::text IS NULL OR true) ORDER BY key LIMIT $4""",
+        WHERE scope = $1 AND key > $2 AND $3::text IS NOT NULL ORDER BY key LIMIT $4""",
     Part.announcements: """SELECT key AS first, sink AS second, kind AS tag, convert_to(payload, 'UTF8') AS raw
-        FROM "leanflow".outbox WHERE scope = $1 AND ($2::text IS NULL OR (sink, key) > ($3::text, $2::text))
-        ORDER BY sink, key LIMIT $4""",
+        FROM "leanflow".outbox WHERE scope = $1 AND (sink, key) > ($3::text, $2::text) ORDER BY sink, key LIMIT $4""",
 }
 REWRITE = {
     Part.pages: Write(

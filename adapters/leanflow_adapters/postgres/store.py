@@ -33,6 +33,7 @@ __all__ = ["PostgresStore"]
 _CLOCKS = ("database", "engine")
 _STRAGGLERS = 10.0  # seconds for which a sink's removal waits for steps that saw it
 _LOOK = 0.02  # seconds between looks whether they are through
+_LAST = 10.0  # seconds that closing waits for what is in flight: statements take milliseconds, locks 2 s at most
 
 
 class PostgresStore(Methods):
@@ -164,22 +165,31 @@ class PostgresStore(Methods):
             await warn(connection, repr(self))
 
     async def aclose(self) -> None:
-        """Finish what is in flight and close. Closing a closed store does nothing."""
+        """Finish what is in flight and close. Closing a closed store does nothing.
+
+        What does not finish within 10 s, as over a network that is dead, ends with `StoreUnavailable`.
+        """
         pool, self._pool = self._pool, None
         if pool is None:
             return
         self._closing = pool
         try:
-            if self._traffic is not None:
-                await self._traffic.drain()
-            if self._hints is not None:
-                await self._hints.drain()
-            await let_go(pool)
+            async with asyncio.timeout(_LAST):
+                await self._finish()
+                await let_go(pool)
+        except TimeoutError:
+            pool.terminate()  # whoever waits for an answer on one of its connections has it now: there is none
         except BaseException:  # whoever closes is stopped
             pool.terminate()
             raise
         finally:
             self._closing = None
+
+    async def _finish(self) -> None:
+        if self._traffic is not None:
+            await self._traffic.drain()
+        if self._hints is not None:
+            await self._hints.drain()
 
     async def now(self) -> datetime | None:
         """Return the database's clock, or None if the engine's is to rule."""

@@ -136,7 +136,7 @@ class _Tables:
         marks = ", ".join(f"${n}::{kind}" for n, kind in enumerate(places.values(), start=1))
         behind = "" if after is None else f"WHERE ({place}) > ({marks})"
         told = ", ".join(f"t.{name}::text" if kind == "uuid" else f"t.{name}" for name, kind in places.items())
-        sql = f"""SELECT {told}, {", ".join(table.columns)} FROM "leanflow".{table.name} t {behind}
+        sql = f"""SELECT {told}, {table.asked('"leanflow".requests')} FROM "leanflow".{table.name} t {behind}
             ORDER BY {place} LIMIT {limit}"""  # noqa: S608
         found = await self._ask(sql, *values)
         if not found:
@@ -160,7 +160,7 @@ class _Tables:
                     await self._connection.executemany(named(_OUTBOX, self._schema), own)
                 else:
                     await self._connection.copy_records_to_table(
-                        table.name, schema_name=self._schema, columns=list(table.columns), records=own
+                        table.name, schema_name=self._schema, columns=list(table.kept), records=own
                     )
         return True
 
@@ -206,7 +206,11 @@ def _neutral(table: Table, row: Sequence[Any]) -> Row:
 
 
 def _own(table: Table, row: Row) -> Row:
-    return tuple(_value(kind, value) for kind, value in zip(table.columns.values(), row, strict=True))
+    return tuple(
+        _value(kind, value)
+        for (name, kind), value in zip(table.columns.items(), row, strict=True)
+        if name in table.kept
+    )
 
 
 def _value(kind: str, value: Any) -> Any:

@@ -92,7 +92,10 @@ def flows(
     leanflow_transport: MockbankTransport,
     leanflow_errors: list[BaseException],
 ) -> Iterator[LeanFlow]:
-    """An engine without workers: `travel` and `tick` do what is due. It opens itself on the loop of the test."""
+    """An engine without workers: `travel` and `tick` do what is due. It opens itself on the loop of the test.
+
+    Its time stands still, for the timeout of `flows.wait` as well: travel first, then look.
+    """
     from leanflow.testing import OnDemandFlow
 
     engine = OnDemandFlow(**leanflow_settings, errors=leanflow_errors, also=leanflow_transport)

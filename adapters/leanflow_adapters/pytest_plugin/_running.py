@@ -29,7 +29,7 @@ def run(item: pytest.Item) -> Iterator[None]:
     with _closing(item, engines):
         try:
             yield
-        except BaseException as failed:
+        except BaseException as failed:  # `pytest.fail` and `pytest.skip` raise no Exception
             if errors:
                 failed.add_note(f"In the background: {', '.join(map(repr, errors))}")
             raise

@@ -77,14 +77,16 @@ class QueueSource:
             raise BusUnavailable(self._bus.name, type(error).__name__) from error
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
-        """Return what came, at most so many."""
+        """Wait for one, and return what came with it, at most so many."""
+        found: list[AbstractIncomingMessage] = []
         if self._came.empty():
             await self._check()
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
-                    return [_Delivery(self, await self._came.get())]
-            return []
-        return [_Delivery(self, self._came.get_nowait()) for _ in range(min(limit, self._came.qsize()))]
+                    found.append(await self._came.get())
+        while len(found) < limit and not self._came.empty():
+            found.append(self._came.get_nowait())
+        return [_Delivery(self, message) for message in found]
 
     async def _check(self) -> None:
         """Find out whether anything can still come: a lost channel and a deleted queue do not say so by themselves."""
@@ -210,7 +212,7 @@ class _Delivery:
         """Give it back to its queue if that fails: for as long as its channel lives RabbitMQ would wait for a word."""
         try:
             yield
-        except Exception:
+        except Exception:  # not cancelled: whoever cancels closes the channel, which gives it back
             self._source.look_again()
             await asyncio.sleep(GIVEN_BACK)
             with suppress(*AWAY):

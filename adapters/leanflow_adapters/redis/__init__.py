@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leanflow_adapters.redis._durability import EvictingServer
+from leanflow_adapters.redis._durability import ClusteredServer, EvictingServer
 from leanflow_adapters.redis.store import RedisStore
 
-__all__ = ["EvictingServer", "RedisStore"]
+__all__ = ["ClusteredServer", "EvictingServer", "RedisStore"]

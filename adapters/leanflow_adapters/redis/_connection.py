@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AskError, NoScriptError, RedisError
 
 from leanflow._sites import site
 from leanflow.errors import InvalidRequest, StoreUnavailable
@@ -63,6 +63,8 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     """Return what a driver's error means. Messages may hold values: only their first word is repeated, in capitals."""
     word = str(error).split(" ", 1)[0]
     told = f"{type(error).__name__} ({word})" if word.isupper() and word.isalpha() else type(error).__name__
+    if isinstance(error, AskError):  # MOVED is one
+        told = f"{told}: the server is of a Redis Cluster and names another, and this store follows no redirections"
     made = StoreUnavailable(told)
     made.__cause__ = error
     return made

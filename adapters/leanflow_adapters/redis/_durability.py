@@ -13,7 +13,15 @@ from redis.exceptions import ResponseError
 
 from leanflow.errors import SetupError
 
-__all__ = ["Durability", "EvictingServer", "conditions", "durability_of", "refuse_eviction"]
+__all__ = [
+    "ClusteredServer",
+    "Durability",
+    "EvictingServer",
+    "conditions",
+    "durability_of",
+    "refuse_cluster",
+    "refuse_eviction",
+]
 
 Info = Mapping[str, Any]
 
@@ -41,6 +49,22 @@ class EvictingServer(SetupError):
             f"{self.store}: maxmemory-policy is {self.policy}, under which Redis deletes requests when memory is short;"
             " set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in redis.conf), or use a server that is"
             " no cache"
+        )
+
+
+class ClusteredServer(SetupError):
+    """The server has a part of the keys only, and would send the store to others for the rest."""
+
+    def __init__(self, store: str, primaries: int) -> None:
+        self.store = store
+        self.primaries = primaries
+        super().__init__(store, primaries)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.store}: the server is one of the {self.primaries} primaries of a Redis Cluster, and has only a part"
+            " of the keys; the store talks to one server and follows no redirections: use one that is by itself, or a"
+            " cluster of one primary"
         )
 
 
@@ -94,6 +118,23 @@ def refuse_eviction(info: Info, store: str) -> None:
     policy = _plain(info.get("maxmemory_policy", ""))
     if policy.startswith("allkeys-"):
         raise EvictingServer(store, policy)
+
+
+async def refuse_cluster(client: Redis, info: Info, store: str) -> None:
+    """Raise if other servers have a part of the keys.
+
+    Raises:
+        ClusteredServer: they have.
+    """
+    if not info.get("cluster_enabled"):
+        return
+    try:
+        found = await client.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]  # redis-py has no type
+    except ResponseError:  # not allowed, as hosted servers may have it: it will send us elsewhere, or not
+        return
+    primaries = int(_plain(found["cluster_size"]))
+    if primaries > 1:
+        raise ClusteredServer(store, primaries)
 
 
 async def durability_of(client: Redis, info: Info) -> Durability:

@@ -67,6 +67,14 @@ class Lane:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def give_up(self) -> None:
+        """Let nobody wait any more: whoever is queued or under way gets `StoreUnavailable`."""
+        for job in self._queue:
+            _settle(job.future, StoreUnavailable("closed before it was sent"))
+        self._queue.clear()
+        for task in self._tasks:
+            task.cancel()
+
     def _take(self) -> list[_Job]:
         batch = [self._queue.popleft()]
         weight = batch[0].weight
@@ -82,6 +90,10 @@ class Lane:
                 replies = await self._run([job.command for job in batch])
             except Exception as error:  # noqa: BLE001 - every caller of the batch gets it
                 replies = [error] * len(batch)
+            except asyncio.CancelledError:
+                for job in batch:
+                    _settle(job.future, StoreUnavailable("closed before it was answered"))
+                raise
             for job, reply in zip(batch, replies, strict=True):
                 _settle(job.future, reply)
 

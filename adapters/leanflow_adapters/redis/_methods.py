@@ -187,10 +187,10 @@ class Methods(Upkeep):
         return gone
 
     async def undelivered(
-        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool
+        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool, counts: bool = True
     ) -> None:
-        """Count a failed try; set when the next is due, or set the row aside."""
-        arguments = (written(key), written(sink), micros(due_at), written(error), int(set_aside))
+        """Count a failed try, if it counts; set when the next is due, or set the row aside."""
+        arguments = (written(key), written(sink), micros(due_at), written(error), int(set_aside), int(counts))
         await self._run(WORK, b"undelivered", scope, *arguments)
 
     async def redeliver(self, scope: Scope, key: str, sink: str, *, now: datetime) -> bool:

@@ -13,6 +13,7 @@ from leanflow.ports import HistoryEntry, OutboxRow, ParkedEvent, Parking, Sink
 from leanflow_adapters._records import dump, load, record_of, request_of, scope_number
 
 __all__ = [
+    "base_at",
     "base_of",
     "history_bytes",
     "history_entry",
@@ -61,7 +62,12 @@ def _sure(value: bytes) -> datetime:
 
 def base_of(prefix: str, scope: Scope) -> bytes:
     """Return what all keys of a scope begin with: a hash tag, so that a cluster keeps them in one slot."""
-    return b"{%s:%016x}:" % (written(prefix), scope_number(scope) % 2**64)
+    return base_at(prefix, scope_number(scope))
+
+
+def base_at(prefix: str, number: int) -> bytes:
+    """Return the same of the scope that this number stands for."""
+    return b"{%s:%016x}:" % (written(prefix), number % 2**64)
 
 
 def record(value: DataRequest) -> bytes:

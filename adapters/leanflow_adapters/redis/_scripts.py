@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import attrs
 
-__all__ = ["STEPS", "UPKEEP", "WORK", "Script", "scripts"]
+__all__ = ["COPY", "STEPS", "UPKEEP", "WORK", "Script", "scripts"]
 
 
 @attrs.frozen
@@ -16,38 +16,39 @@ class Script:
     """A script of several operations.
 
     Attributes:
-        name: of its file.
+        parts: its files, but for the first and the last, which all have.
     """
 
-    name: str
+    parts: tuple[str, ...]
 
     @property
     def text(self) -> bytes:
         """The whole script."""
-        return _text(self.name)
+        return _text(self.parts)
 
     @property
     def sha(self) -> bytes:
         """The digest by which a server that has it runs it."""
-        return _sha(self.name)
+        return _sha(self.parts)
 
 
-STEPS = Script("steps")
-WORK = Script("work")
-UPKEEP = Script("upkeep")
+STEPS = Script(("steps",))
+WORK = Script(("work",))
+UPKEEP = Script(("upkeep",))
+COPY = Script(("steps", "copy"))
 
 
 def scripts() -> tuple[Script, ...]:
     """Return all scripts."""
-    return (STEPS, WORK, UPKEEP)
+    return (STEPS, WORK, UPKEEP, COPY)
 
 
 @cache
-def _text(name: str) -> bytes:
+def _text(parts: tuple[str, ...]) -> bytes:
     folder = files(__package__).joinpath("lua")
-    return b"\n".join(folder.joinpath(f"{part}.lua").read_bytes() for part in ("common", name, "end"))
+    return b"\n".join(folder.joinpath(f"{part}.lua").read_bytes() for part in ("common", *parts, "end"))
 
 
 @cache
-def _sha(name: str) -> bytes:
-    return hashlib.sha1(_text(name), usedforsecurity=False).hexdigest().encode()
+def _sha(parts: tuple[str, ...]) -> bytes:
+    return hashlib.sha1(_text(parts), usedforsecurity=False).hexdigest().encode()

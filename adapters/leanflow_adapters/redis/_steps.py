@@ -99,10 +99,10 @@ def creation_arguments(creation: Creation, before: DataRequest | None) -> list[A
     return [
         written(request.id), written(request.key), stone("request", request.id),
         request.state.value.encode(), request.version, request.call_no, written(creation.owner), micros(lease_until),
-        micros(request.due_at), int(request.state.is_end), written(request.held), _failure(request),
-        micros(request.created_at), micros(request.updated_at), request.resource.value.encode(),
-        written(request.entity_id), written(request.customer_id), written(request.reference),
-        written(request.fingerprint), record(request), history_bytes(creation.history),
+        micros(request.due_at), micros(request.updated_at if request.state.is_end else None), written(request.held),
+        _failure(request), micros(request.created_at), request.resource.value.encode(), written(request.entity_id),
+        written(request.customer_id), written(request.reference), written(request.fingerprint), record(request),
+        history_bytes(creation.history), *map(written, attrs.astuple(request.scope)),
         *_predecessor(creation, before), *told(creation.announcements),
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from leanflow_adapters.redis._rows import micros, text, written
 from leanflow_adapters.redis._scripts import UPKEEP, WORK
 from leanflow_adapters.redis._steps import listed, stone
 
-__all__ = ["Upkeep"]
+__all__ = ["Upkeep", "pairs"]
 
 _BURIED = 50  # requests buried by one script: each takes what belongs to it along
 
@@ -42,7 +42,7 @@ class Upkeep(Asking):
     async def counts(self, scope: Scope) -> Mapping[str, int]:
         """Return how many requests are in each state."""
         found = await self._ask("HGETALL", self._base(scope) + b"counts")
-        numbers = {text(state): int(number) for state, number in _pairs(found)}
+        numbers = {text(state): int(number) for state, number in pairs(found)}
         return {state: number for state, number in numbers.items() if number}
 
     async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
@@ -156,7 +156,7 @@ def _indexes(query: Query) -> Sequence[bytes]:
     return [b"all"] if query.states is None else [f"s:{state.value}".encode() for state in sorted(query.states)]
 
 
-def _pairs(found: Any) -> Sequence[tuple[bytes, bytes]]:
+def pairs(found: Any) -> Sequence[tuple[bytes, bytes]]:
     """Return what HGETALL found: a dict under RESP3 or by redis-py's own doing, else a flat list."""
     return list(found.items()) if isinstance(found, dict) else list(zip(found[::2], found[1::2], strict=True))
 

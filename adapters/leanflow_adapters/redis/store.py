@@ -15,10 +15,10 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from leanflow._request import Scope
-from leanflow.errors import InvalidRequest, NotStarted
+from leanflow.errors import InvalidRequest, NotStarted, StoreUnavailable
 from leanflow.ports import Store
 from leanflow_adapters.redis._connection import load_scripts, make_pool, send, translated
-from leanflow_adapters.redis._durability import conditions, durability_of, refuse_eviction
+from leanflow_adapters.redis._durability import conditions, durability_of, refuse_cluster, refuse_eviction
 from leanflow_adapters.redis._hints import Hearing
 from leanflow_adapters.redis._lane import Command, Lane
 from leanflow_adapters.redis._methods import Methods
@@ -28,6 +28,7 @@ from leanflow_adapters.redis._scripts import STEPS
 __all__ = ["RedisStore"]
 
 _CLOCKS = ("server", "engine")
+_LAST = 10.0  # seconds that closing waits for what is in flight, as long as for a reply
 _TIME_HOLDS = 30.0  # seconds for which the server's clock is told from this machine's own passing of time
 
 
@@ -98,6 +99,7 @@ class RedisStore(Methods):
 
         Raises:
             InvalidRequest: it is open already.
+            ClusteredServer: the server has a part of the keys only.
             EvictingServer: the server throws keys away when memory is short.
             StoreUnavailable: it cannot be reached.
         """
@@ -109,6 +111,7 @@ class RedisStore(Methods):
             with translated():
                 info = await client.info()
                 refuse_eviction(info, repr(self))
+                await refuse_cluster(client, info, repr(self))
                 durability = await durability_of(client, info)
                 await load_scripts(client)
         except BaseException:
@@ -121,15 +124,23 @@ class RedisStore(Methods):
         self._lane = Lane(partial(self._send, client), width=self._writers)
 
     async def aclose(self) -> None:
-        """Finish what is in flight and close. Closing a closed store does nothing."""
+        """Finish what is in flight and close. Closing a closed store does nothing.
+
+        What does not finish within 10 s, as over a network that is dead, ends with `StoreUnavailable`.
+        """
         client, self._client = self._client, None
         if client is None:
             return
         assert self._lane is not None
         try:
-            await self._lane.drain()
-            while self._alone:
-                await asyncio.wait(self._alone)
+            async with asyncio.timeout(_LAST):
+                await self._lane.drain()
+                while self._alone:
+                    await asyncio.wait(self._alone)
+        except TimeoutError:
+            self._lane.give_up()
+            for task in self._alone:
+                task.cancel()
         finally:
             with translated():
                 await client.aclose(close_connection_pool=True)
@@ -204,7 +215,12 @@ class RedisStore(Methods):
         task = asyncio.ensure_future(send(self._client, [command]))
         self._alone.add(task)
         task.add_done_callback(self._done)
-        [reply] = await asyncio.shield(task)
+        try:
+            [reply] = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise StoreUnavailable("closed before it was answered") from None
+            raise
         if isinstance(reply, Exception):
             raise reply
         return reply

@@ -41,7 +41,7 @@ class Acks:
         client: Any = self._link.client
         try:
             await client.xack(self._stream, self._group, *(place for place, _ in batch))
-        except BaseException as error:
+        except BaseException as error:  # cancelled, too: those who wait for it must not wait for ever
             for _, done in batch:
                 if not done.done():
                     done.set_exception(error if isinstance(error, Exception) else ConnectionError("called off"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import attrs
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from leanflow._call import Reply
 from leanflow_adapters._bus import SetAside
@@ -163,8 +163,8 @@ class GroupSource:
         try:
             client: Any = self._link.client
             await client.eval(_LEAVE, 1, self._stream, self._group, self._consumer)
-        except Exception:  # noqa: BLE001, S110 - a name that stays costs a few bytes
-            pass
+        except (RedisError, OSError):
+            pass  # a name that stays costs a few bytes
         finally:
             await self._bus.let_go()
 

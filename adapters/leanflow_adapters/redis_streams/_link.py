@@ -76,7 +76,7 @@ class Link:
         try:
             with translated(self.name):
                 told: dict[str, Any] = await self.client.info()
-        except BaseException:
+        except BaseException:  # cancelled, too: no connection is left behind
             await self.aclose()
             raise
         if str(told.get("maxmemory_policy", "")).startswith("allkeys"):
@@ -117,7 +117,7 @@ def translated(bus: str) -> Iterator[None]:
     """Raise what the client raises as an error of ours."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # what is not the client's is raised as it is
         ours = translate(bus, error)
         if ours is None:
             raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from contextlib import suppress
 from typing import Any
 
 import aiosqlite
@@ -58,8 +57,7 @@ class Checkpointer:
         """Stop."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})  # and not the task itself: whether it or we are cancelled would be one
 
     async def checkpoint(self, mode: str) -> int:
         """Checkpoint once; return the bytes of log that there were."""

@@ -98,6 +98,27 @@ class _OwnFile(_HopConnection):
         super().__init__(database, *args, **kwargs)
 
 
+@attrs.frozen
+class _Unopened:
+    """What stands for a connection that could not be made: its first statement says why."""
+
+    error: sqlite3.Error
+
+    def execute(self, *_: Any) -> Any:
+        raise self.error
+
+    def close(self) -> None:
+        pass
+
+
+def _opened(*arguments: Any, **settings: Any) -> sqlite3.Connection | _Unopened:
+    """Make a connection. None is refused here: aiosqlite would leave a thread behind that outlives the event loop."""
+    try:
+        return _OwnFile(*arguments, **settings)
+    except sqlite3.Error as error:
+        return _Unopened(error)
+
+
 def _make_file(path: str) -> None:
     """Make an empty file with mode 0600 under this name, unless somebody else is faster.
 
@@ -125,12 +146,12 @@ def _unopenable() -> Iterator[None]:
 async def connect(path: str, *, timeout: float, settings: Sequence[str]) -> aiosqlite.Connection:
     """Return an open connection in autocommit mode, `settings` run on it."""
     connection = await aiosqlite.connect(
-        path, isolation_level=None, timeout=timeout, factory=_OwnFile, cached_statements=256
+        path, isolation_level=None, timeout=timeout, factory=_opened, cached_statements=256
     )
     try:
         for setting in (f"PRAGMA cache_size = -{_CACHE_KIB}", *settings):
             await connection.execute_fetchall(setting)
-    except BaseException:
+    except BaseException:  # cancelled, too: its thread must not outlive this
         await connection.close()
         raise
     return connection
@@ -207,7 +228,7 @@ def migrate(connection: sqlite3.Connection, path: str, migrations: Sequence[Sequ
                     site("sqlite.in_migration")
                 connection.execute(f"PRAGMA user_version = {found + 1}")
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it is, no migration is left half done, and none holds the file's lock
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise

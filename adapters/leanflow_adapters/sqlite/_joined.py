@@ -73,7 +73,7 @@ class Joined(Methods):
                 await self._link.run("SAVEPOINT leanflow_step")
                 try:
                     value = await self._drive(work(Tx()))
-                except BaseException:
+                except BaseException:  # cancelled, too
                     # Shielded, because a cancelled statement still runs: the savepoint must be undone after it.
                     undoing = self._undo()
                     await (undoing if self._link.blocks else asyncio.shield(undoing))

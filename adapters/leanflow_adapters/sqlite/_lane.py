@@ -70,7 +70,7 @@ def _transaction(connection: sqlite3.Connection, works: Sequence[Work], *, guard
         else:
             try:
                 settled = [(run(cursor, work(tx)), None) for work in works]
-            except Exception:
+            except Exception:  # whosever work it was: each is done again behind a savepoint of its own
                 if not connection.in_transaction:  # SQLite itself gave up: disk full, I/O error
                     raise
                 execute("ROLLBACK")
@@ -78,7 +78,7 @@ def _transaction(connection: sqlite3.Connection, works: Sequence[Work], *, guard
         site("sqlite.before_commit")
         execute("COMMIT")
         site("sqlite.after_commit")
-    except BaseException:
+    except BaseException:  # whatever it is, the next batch finds no transaction
         if connection.in_transaction:
             execute("ROLLBACK")
         raise
@@ -90,7 +90,7 @@ def _guarded(cursor: sqlite3.Cursor, work: Work, tx: Tx) -> Settled:
     try:
         with translated():
             value = run(cursor, work(tx))
-    except Exception as error:
+    except Exception as error:  # it is handed to the caller whose work it was
         if not cursor.connection.in_transaction:
             raise
         tx.sinks.clear()

@@ -192,10 +192,14 @@ class Methods(ABC):
         await self._write(lambda _: _outbox.delivered(scope, confirmed))
 
     async def undelivered(
-        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool
+        self, scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool, counts: bool = True
     ) -> None:
-        """Count a failed try; set when the next is due, or set the row aside."""
-        await self._write(lambda _: _outbox.undelivered(scope, key, sink, due_at, error, set_aside))
+        """Count a failed try, if it counts; set when the next is due, or set the row aside."""
+        await self._write(
+            lambda _: _outbox.undelivered(
+                scope, key, sink, due_at=due_at, error=error, set_aside=set_aside, counts=counts
+            )
+        )
 
     async def redeliver(self, scope: Scope, key: str, sink: str, *, now: datetime) -> bool:
         """Bring a row that was set aside back; False if there is none."""

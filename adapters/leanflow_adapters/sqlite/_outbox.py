@@ -7,8 +7,9 @@ nothing. A lease is a due time in the future.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from leanflow._request import Scope
 from leanflow._sites import site
@@ -21,6 +22,23 @@ __all__ = ["claim_outbox", "delivered", "lag", "outbox", "redeliver", "register"
 _COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at, error, ordered AND EXISTS (
     SELECT 1 FROM leanflow_outbox AS earlier WHERE earlier.about = here.about AND earlier.sink = here.sink AND
     earlier.scope = here.scope AND earlier.ordered = 1 AND earlier.set_aside = 1 AND earlier.number < here.number)"""
+
+_AT_ONCE = 100
+"""Rows in one statement at most: what a relay claims, and confirms, at a time."""
+
+
+def _some(first: int) -> str:
+    """Return as many places for values, numbered from `first`."""
+    # No JSON array instead: SQLite ends a text in one at a NUL, which keys made of what Lean sent may have.
+    return ", ".join(f"?{first + place}" for place in range(_AT_ONCE))
+
+
+def _by_some(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Return the values for `_some`, in slices; the last is filled up with NULL, which equals nothing."""
+    for first in range(0, len(values), _AT_ONCE):
+        some = values[first : first + _AT_ONCE]
+        yield (*some, *(None,) * (_AT_ONCE - len(some)))
+
 
 _REGISTER = Write(
     "sqlite.after_register",
@@ -36,26 +54,30 @@ _READY = Read(
     f"""SELECT number, {_COLUMNS} FROM leanflow_outbox AS here
     WHERE scope = ?1 AND sink = ?2 AND head = 1 AND due_at <= ?3 ORDER BY due_at, number LIMIT ?4"""  # noqa: S608
 )
-_LEASE = Write("sqlite.after_outbox_claim", "UPDATE leanflow_outbox SET due_at = ?2, owner = ?3 WHERE number = ?1")
+_LEASE = Write(
+    "sqlite.after_outbox_claim",
+    f"UPDATE leanflow_outbox SET due_at = ?1, owner = ?2 WHERE number IN ({_some(3)})",  # noqa: S608
+)
 _DELETE = Write(
     "sqlite.after_outbox_delete",
-    "DELETE FROM leanflow_outbox WHERE scope = ?1 AND sink = ?2 AND key = ?3 RETURNING about, ordered",
+    f"""DELETE FROM leanflow_outbox WHERE scope = ?1 AND sink = ?2 AND key IN ({_some(3)})
+    RETURNING about, ordered""",  # noqa: S608
     rows=True,
 )
-_OLDEST = """(SELECT min(number) FROM leanflow_outbox
-    WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1 AND set_aside = 0)"""
-_NEXT_HEAD = Write(
+_NEXT_HEADS = Write(
     "sqlite.after_outbox_head",
-    f"UPDATE leanflow_outbox SET head = 1 WHERE head = 0 AND number = {_OLDEST}",  # noqa: S608
+    f"""UPDATE leanflow_outbox SET head = 1 WHERE head = 0 AND number IN (SELECT min(number) FROM leanflow_outbox
+    WHERE about IN ({_some(3)}) AND sink = ?2 AND +scope = ?1 AND ordered = 1 AND set_aside = 0 GROUP BY about)""",  # noqa: S608
 )
 _ONE_HEAD = Write(
     "sqlite.after_outbox_head",
-    f"""UPDATE leanflow_outbox SET head = (number = {_OLDEST})
-    WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1""",  # noqa: S608
+    """UPDATE leanflow_outbox SET head = (number = (SELECT min(number) FROM leanflow_outbox
+        WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1 AND set_aside = 0))
+    WHERE about = ?2 AND sink = ?3 AND scope = ?1 AND ordered = 1""",
 )
 _FAILED = Write(
     "sqlite.after_undelivered",
-    """UPDATE leanflow_outbox SET tries = tries + 1, due_at = ?4, error = ?5, owner = NULL, set_aside = ?6,
+    """UPDATE leanflow_outbox SET tries = tries + ?7, due_at = ?4, error = ?5, owner = NULL, set_aside = ?6,
     head = head AND NOT ?6 WHERE scope = ?1 AND sink = ?2 AND key = ?3 RETURNING about, ordered""",
     rows=True,
 )
@@ -105,8 +127,8 @@ def claim_outbox(
     if len(found) > limit:  # the longest due of all sinks, so that a busy one does not starve the others
         found = sorted(found, key=lambda row: (row[9], row[0]))[:limit]
     until = micros(now + timedelta(seconds=lease))
-    for row in found:
-        yield _LEASE, (row[0], until, owner)
+    for numbers in _by_some([row[0] for row in found]):
+        yield _LEASE, (until, owner, *numbers)
     return [outbox_row(row[1:]) for row in sorted(found)]
 
 
@@ -115,29 +137,28 @@ def delivered(scope: Scope, rows: Sequence[tuple[str, str]]) -> Plan[int]:
     number = scope_number(scope)
     removed = 0
     site("sqlite.before_outbox_delete")
-    for key, sink in rows:
-        gone = yield _DELETE, (number, sink, key)
-        for about, ordered in gone:
-            removed += 1
-            if ordered:
-                yield _NEXT_HEAD, (number, about, sink)
+    for sink in dict.fromkeys(sink for _, sink in rows):
+        for keys in _by_some([key for key, its in rows if its == sink]):
+            gone = yield _DELETE, (number, sink, *keys)
+            removed += len(gone)
+            yield from _next_heads(number, sink, gone)
     return removed
 
 
+def _next_heads(scope: int, sink: str, moved: Sequence[tuple[str, int]]) -> Plan[None]:
+    """Offer what is next of those of whom a row went or was set aside; `moved` has (about, ordered)."""
+    for abouts in _by_some([about for about, ordered in moved if ordered]):
+        yield _NEXT_HEADS, (scope, sink, *abouts)
+
+
 def undelivered(
-    scope: Scope,
-    key: str,
-    sink: str,
-    due_at: datetime,
-    error: str,
-    set_aside: bool,  # noqa: FBT001
+    scope: Scope, key: str, sink: str, *, due_at: datetime, error: str, set_aside: bool, counts: bool
 ) -> Plan[None]:
-    """Count a failed try."""
+    """Count a failed try, if it counts."""
     number = scope_number(scope)
-    changed = yield _FAILED, (number, sink, key, micros(due_at), error, int(set_aside))
-    for about, ordered in changed:
-        if ordered and set_aside:
-            yield _NEXT_HEAD, (number, about, sink)
+    changed = yield _FAILED, (number, sink, key, micros(due_at), error, int(set_aside), int(counts))
+    if set_aside:
+        yield from _next_heads(number, sink, changed)
 
 
 def redeliver(scope: Scope, key: str, sink: str, now: datetime) -> Plan[bool]:

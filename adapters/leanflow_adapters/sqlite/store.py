@@ -121,7 +121,7 @@ class SQLiteStore(Methods):
         try:
             with translated():
                 self._opened = await self._open(connections)
-        except BaseException:
+        except BaseException:  # cancelled, too: what is open by then is closed
             for connection in connections:
                 await connection.close()
             raise

@@ -149,7 +149,7 @@ class _Tables:
     async def read(self, table: Table, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
         """Return rows behind a place, in an order in which they may be written, and the place of the last."""
         place = _PLACES[table.name]
-        columns = "scope, name, filter" if table.name == "sinks" else ", ".join(table.columns)
+        columns = "scope, name, filter" if table.name == "sinks" else table.asked("leanflow_requests")
         values = [] if after is None else place_of(after)
         behind = "" if after is None else f"WHERE ({place}) > ({', '.join('?' * len(values))})"
         sql = f"SELECT {place}, {columns} FROM leanflow_{table.name} {behind} ORDER BY {place} LIMIT {limit}"  # noqa: S608
@@ -175,7 +175,7 @@ class _Tables:
                 if marked:
                     connection.executemany(insert, own)
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # whatever it is, nothing is left half written
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
@@ -241,13 +241,19 @@ def _own(table: Table, row: Row) -> dict[str, Any]:
             name=values["name"], states=states, resources=resources, webhooks=webhooks, reports=values["reports"]
         )
         return {"scope": values["scope"], "name": sink.name, "filter": sink_text(sink)}
-    times = {name: micros(values[name]) for name, kind in table.columns.items() if kind == "time"}
-    return {**values, **times}
+    return {name: _column(kind, values[name]) for name, kind in table.kept.items()}
+
+
+def _column(kind: str, value: Any) -> Any:
+    if kind == "time":
+        return micros(value)
+    # half a surrogate pair, which only an attacker sends, is no text that SQLite takes
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
 
 
 def _insert(table: Table) -> str:
     """Return the statement that writes one row; what SQLite alone keeps is worked out."""
-    columns = {name: f":{name}" for name in table.columns}
+    columns = {name: f":{name}" for name in table.kept}
     match table.name:
         case "sinks":
             columns = {name: f":{name}" for name in ("scope", "name", "filter")}

@@ -110,7 +110,7 @@ async def serve_lifespan(flows: object, receive: Receive, send: Send) -> None:
         if isinstance(flows, AbstractAsyncContextManager):
             try:
                 await stack.enter_async_context(flows)
-            except Exception as error:
+            except Exception as error:  # the server is told why it cannot start, whatever it is
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 raise
         await send({"type": "lifespan.startup.complete"})

@@ -71,6 +71,7 @@ class BusConformance(Connecting, Publishing, Misfortune):
     Attributes:
         refuses: the broker can refuse a single row; the fixture `unwanted` makes such a one.
         loses_broker: the broker can be away; the fixture `away` sees to it.
+        hangs: the broker can accept and never answer; the fixture `silent` sees to it.
     """
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
+from leanflow._buses import is_away
 from leanflow.errors import LeanflowError, NotStarted
 from leanflow.ports import WAKE, Bus, OutboxRow
 from leanflow.testing.conformance._far_end import PATIENCE
@@ -161,6 +162,7 @@ class Misfortune:
 
     refuses: ClassVar[bool] = True
     loses_broker: ClassVar[bool] = True
+    hangs: ClassVar[bool] = True
 
     @pytest.fixture
     def unwanted(self) -> Unwanted:
@@ -179,6 +181,16 @@ class Misfortune:
             pytest.fail("loses_broker = True: give the fixture `away`")
         pytest.skip("loses_broker = False")
 
+    @pytest.fixture
+    def silent(self) -> Away:
+        """A function that returns an async context manager: within it the broker accepts all, and never answers.
+
+        Override it where `hangs` is True.
+        """
+        if self.hangs:
+            pytest.fail("hangs = True: give the fixture `silent`")
+        pytest.skip("hangs = False")
+
     @pytest.mark.parametrize("place", [0, 2, 4])
     async def test_a_refused_row_costs_no_other(
         self, bus: Bus, messages: Messages, unwanted: Unwanted, place: int
@@ -195,12 +207,12 @@ class Misfortune:
     async def test_a_broker_that_is_away_is_an_error_for_each_row(
         self, bus: Bus, messages: Messages, away: Away
     ) -> None:
-        """Nothing is raised for the whole: each row's place has what went wrong."""
+        """Nothing is raised for the whole: each row's place says that the broker is away, which counts against none."""
         rows = [a_row(number, number) for number in range(3)]
         async with away():
             errors = await asyncio.wait_for(bus.publish(rows), PATIENCE)
         assert len(errors) == len(rows)
-        assert [error for error in errors if not isinstance(error, Exception)] == []
+        assert [error for error in errors if error is None or not is_away(error)] == []
         assert list(await messages()) == []
 
     async def test_a_bus_goes_on_when_its_broker_is_back(self, bus: Bus, messages: Messages, away: Away) -> None:
@@ -211,6 +223,23 @@ class Misfortune:
         assert error is not None
         assert list(await asyncio.wait_for(bus.publish([a_row(3)]), PATIENCE)) == [None]
         assert in_order(await messages(), 1) == [a_row(1).key, a_row(3).key]
+
+    async def test_a_broker_that_accepts_and_never_answers_sets_nothing_aside(self, bus: Bus, silent: Away) -> None:
+        """Within ten seconds each row's error says that the broker is away, which counts against none of them.
+
+        On the connection that was there, and on the next; rows of one request wait no longer than others.
+        """
+        rows = [a_row(number, number % 2) for number in range(20)]
+        errors: Sequence[BaseException | None] = ()
+        async with silent():
+            for _ in range(2):
+                errors = await asyncio.wait_for(bus.publish(rows), PATIENCE)
+                assert len(errors) == len(rows)
+                assert [error for error in errors if error is None or not is_away(error)] == []
+        async with asyncio.timeout(2 * PATIENCE):  # an application's client heals in its own time
+            while any(errors):
+                errors = await bus.publish(rows)
+                await asyncio.sleep(0.01)
 
     async def test_a_cancelled_publisher_leaves_the_bus_usable(self, bus: Bus, messages: Messages) -> None:
         """After a publisher was cancelled, whenever that was, others publish as before."""

@@ -261,6 +261,19 @@ class Telling:
         (row,) = await self._claim(store, seconds=30)
         assert (row.key, row.tries, row.error, row.set_aside, row.skipped) == (first, 1, "OSError", False, False)
 
+    async def test_an_outage_counts_no_try(self, store: Store) -> None:
+        """`undelivered` that does not count leaves the tries as they are; all else is as for one that does."""
+        first, _ = await self._told(store, 1, 2)
+        await self._claim(store)
+        await store.undelivered(SCOPE, first, "all", due_at=at(10), error="OSError", set_aside=False)
+        await self._claim(store, seconds=10)
+        await store.undelivered(
+            SCOPE, first, "all", due_at=at(30), error="BusUnavailable", set_aside=False, counts=False
+        )
+        assert not await self._claim(store, seconds=29)
+        (row,) = await self._claim(store, seconds=30)
+        assert (row.key, row.tries, row.error, row.set_aside) == (first, 1, "BusUnavailable", False)
+
     async def test_what_is_set_aside_holds_up_nobody(self, store: Store) -> None:
         """A row that was set aside is not offered; the ones behind it go on, flagged."""
         first, second, third = await self._told(store, 1, 3)

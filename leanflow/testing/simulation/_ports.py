@@ -78,7 +78,7 @@ class _GatedStore:
             return await world.loop.inside(partial(method, *args, **kwargs))
         except LeanflowError:
             raise
-        except Exception as error:
+        except Exception as error:  # what a store raises that it has not promised is what is looked for
             world.violate("the store", f"{name} raised {type(error).__name__}: {error}")
             raise
         finally:

@@ -28,12 +28,12 @@ CREATE TABLE "leanflow".requests (
     record      text NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
--- The sweep's index holds what is due some day, that of fingerprints what is live: ended requests are in neither.
+-- The sweep's index holds what is due some day, that of fingerprints what is live: ended requests are in neither. No
+-- index has call_no, owner or lease_until: claiming and renewing then write to none of them.
 -- On a database that has not been analysed yet all indexes that a condition on the scope can use cost the same, and
 -- Postgres takes the one that was made last. So the columns that tell requests apart come first, and those indexes last.
 CREATE INDEX requests_scope ON "leanflow".requests (scope, id);
 CREATE INDEX requests_ended ON "leanflow".requests (scope, ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX requests_leased ON "leanflow".requests (scope, lease_until) WHERE owner IS NOT NULL;
 CREATE INDEX requests_due ON "leanflow".requests (scope, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX requests_failure ON "leanflow".requests (failure, scope, id) WHERE failure IS NOT NULL;
 CREATE INDEX requests_held ON "leanflow".requests (held, scope, id) WHERE held IS NOT NULL;

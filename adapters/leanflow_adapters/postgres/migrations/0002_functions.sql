@@ -385,17 +385,18 @@ BEGIN
     RETURN QUERY DELETE FROM "leanflow".outbox o WHERE o.number = ANY (numbers) RETURNING o.key, o.sink;
 END $$;
 
--- Count a failed try; or set the row aside, and let what stood behind it go next.
+-- Count a failed try, if it counts; or set the row aside, and let what stood behind it go next.
 CREATE FUNCTION "leanflow".fail_delivery(
-    at_scope bigint, wanted_key text, wanted_sink text, due timestamptz, reason text, gives_up boolean
+    at_scope bigint, wanted_key text, wanted_sink text, due timestamptz, reason text, gives_up boolean,
+    counts boolean
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     one record;
 BEGIN
     SELECT o.number, o.behind INTO one FROM "leanflow".outbox o
         WHERE o.scope = at_scope AND o.sink = wanted_sink AND o.key = wanted_key FOR UPDATE;
-    UPDATE "leanflow".outbox SET tries = tries + 1, due_at = due, error = reason, owner = NULL, set_aside = gives_up,
-        behind = CASE WHEN gives_up THEN NULL ELSE behind END WHERE number = one.number;
+    UPDATE "leanflow".outbox SET tries = tries + counts::integer, due_at = due, error = reason, owner = NULL,
+        set_aside = gives_up, behind = CASE WHEN gives_up THEN NULL ELSE behind END WHERE number = one.number;
     IF gives_up THEN
         UPDATE "leanflow".outbox SET behind = one.behind WHERE behind = one.number;
     END IF;

@@ -4,6 +4,9 @@
 --
 -- Redis rolls nothing back: an operation takes all its arguments and looks at all it needs before its first write.
 
+-- Version of what is kept under which key. A change that other versions cannot read raises it.
+local LAYOUT = 1
+
 local base = KEYS[1]
 local call = redis.call
 local ops = {}
@@ -71,7 +74,27 @@ local function note(id, index, value, before)
     end
 end
 
+-- The members of an index without scores behind one of them.
+local function behind(index, after, limit)
+    local from = after == '' and '-' or '(' .. after
+    return call('ZRANGEBYLEX', base .. index, from, '+', 'LIMIT', 0, limit)
+end
+
 -- parked events -------------------------------------------------------------------------------------------------------
+
+local function park(key, event)
+    call('HSET', base .. 'p:' .. key, 'tag', event.tag, 'at', event.at, 'kind', event.kind, 'value', event.value,
+        'request', event.request, 'due', event.due, 'expires', event.expires, 'tries', event.tries,
+        'number', event.number or call('INCR', base .. 'number'), 'raw', event.raw)
+    call('ZADD', base .. 'parked', 0, key)
+    call('ZADD', base .. 'offered', event.offered, key)
+    if event.kind ~= '' then
+        call('SADD', base .. 'under:' .. event.kind .. ':' .. event.value, key)
+    end
+    if event.request ~= '' then
+        call('SADD', base .. 'early:' .. event.request, key)
+    end
+end
 
 local function unpark(key)
     local found = call('HMGET', base .. 'p:' .. key, 'kind', 'value', 'request')
@@ -162,20 +185,28 @@ local function drop(number, row)
     call('DEL', base .. 'o:' .. number)
 end
 
-local function post(sink, key, kind, payload, due, about, ordered)
-    local place = place_of(sink, key)
-    if call('HEXISTS', base .. 'places', place) == 1 then
-        return 0
-    end
+local function enter(key, row)
+    local place = place_of(row.sink, key)
     local number = string.format('%016d', call('INCR', base .. 'number'))
     call('HSET', base .. 'places', place, number)
     call('ZADD', base .. 'told', 0, place)
-    call('HSET', base .. 'o:' .. number, 'sink', sink, 'key', key, 'kind', kind, 'about', about,
-        'ordered', ordered and '1' or '0', 'aside', '0', 'tries', '0', 'due', due, 'error', '', 'payload', payload)
-    if about ~= '' then
-        call('SADD', base .. 'about:' .. about, number)
+    call('HSET', base .. 'o:' .. number, 'sink', row.sink, 'key', key, 'kind', row.kind, 'about', row.about,
+        'ordered', row.ordered and '1' or '0', 'aside', row.aside and '1' or '0', 'tries', row.tries, 'due', row.due,
+        'error', row.error, 'payload', row.payload)
+    if row.about ~= '' then
+        call('SADD', base .. 'about:' .. row.about, number)
     end
-    stand(number, { sink = sink, about = about, ordered = ordered, aside = false, due = due })
+    stand(number, row)
+end
+
+local function post(sink, key, kind, payload, due, about, ordered)
+    if call('HEXISTS', base .. 'places', place_of(sink, key)) == 1 then
+        return 0
+    end
+    enter(key, {
+        sink = sink, kind = kind, about = about, ordered = ordered, aside = false, tries = '0', due = due, error = '',
+        payload = payload,
+    })
     return 1
 end
 

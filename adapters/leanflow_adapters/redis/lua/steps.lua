@@ -11,21 +11,11 @@ local function take_in(key, at, parking)
     if known[1] then
         unpark(key)
     end
-    local raw = parking.raw
+    parking.at, parking.number, parking.tries = known[1] or at, known[2], known[3] or '0'
     if not parking.has_raw then
-        raw = known[4] or ''
+        parking.raw = known[4] or ''
     end
-    call('HSET', base .. 'p:' .. key, 'tag', parking.tag, 'at', known[1] or at, 'kind', parking.kind,
-        'value', parking.value, 'request', parking.request, 'due', parking.due, 'expires', parking.expires,
-        'tries', known[3] or '0', 'number', known[2] or call('INCR', base .. 'number'), 'raw', raw)
-    call('ZADD', base .. 'parked', 0, key)
-    call('ZADD', base .. 'offered', parking.offered, key)
-    if parking.kind ~= '' then
-        call('SADD', base .. 'under:' .. parking.kind .. ':' .. parking.value, key)
-    end
-    if parking.request ~= '' then
-        call('SADD', base .. 'early:' .. parking.request, key)
-    end
+    park(key, parking)
 end
 
 local function take_parking()
@@ -101,6 +91,11 @@ local function name(id, ids)
     return are_new
 end
 
+local function keep_page(id, number, page)
+    call('HSETNX', base .. 'pages:' .. id, number, page)
+    call('ZADD', base .. 'paged', 0, id)
+end
+
 local function has_company(entity, id)
     local others = call('SCARD', base .. 'company:' .. entity)
     if id ~= '' and call('SISMEMBER', base .. 'company:' .. entity, id) == 1 then
@@ -144,8 +139,7 @@ function ops.commit()
         end
         are_new = name(id, ids)
         for _, page in ipairs(pages) do
-            call('HSETNX', base .. 'pages:' .. id, page[1], page[2])
-            call('ZADD', base .. 'paged', 0, id)
+            keep_page(id, page[1], page[2])
         end
     end
     local made = 0
@@ -164,12 +158,19 @@ local function found(status, id)
     return { status, stored[1], stored[2] }
 end
 
-local function insert(id, new, told)
+-- Spell out once whose a scope is.
+local function introduce(app, environment, region)
+    if call('EXISTS', base .. 'scope') == 0 then
+        call('HSET', base .. 'scope', 'app', app, 'environment', environment, 'region', region, 'layout', LAYOUT)
+    end
+end
+
+local function insert(id, new)
     call('HSET', request_key(id), 'record', new.record, 'version', new.version, 'call_no', new.call_no,
-        'state', new.state, 'due', new.due, 'owner', new.owner, 'lease', new.lease,
-        'ended', new.is_end and new.updated or '', 'held', new.held, 'failure', new.failure, 'entity', new.entity,
-        'customer', new.customer, 'reference', new.reference, 'resource', new.resource, 'created', new.created,
-        'print', new.print, 'successor', '')
+        'state', new.state, 'due', new.due, 'owner', new.owner, 'lease', new.lease, 'ended', new.ended,
+        'held', new.held, 'failure', new.failure, 'entity', new.entity, 'customer', new.customer,
+        'reference', new.reference, 'resource', new.resource, 'created', new.created, 'print', new.print,
+        'successor', new.successor)
     call('HSET', base .. 'names:' .. id, 'request:' .. id, new.stone)
     call('HINCRBY', base .. 'counts', new.state, 1)
     call('ZADD', base .. 'all', 0, id)
@@ -179,8 +180,8 @@ local function insert(id, new, told)
     note(id, 'reference:', new.reference, '')
     note(id, 'held:', new.held, '')
     note(id, 'failure:', new.failure, '')
-    if new.is_end then
-        call('ZADD', base .. 'ended:' .. new.state, new.updated, id)
+    if new.ended ~= '' then
+        call('ZADD', base .. 'ended:' .. new.state, new.ended, id)
     else
         call('SADD', base .. 'company:' .. new.entity, id)
         if new.print ~= '' then
@@ -188,8 +189,6 @@ local function insert(id, new, told)
         end
     end
     schedule(id, new.due, new.owner, new.lease)
-    call('RPUSH', base .. 'h:' .. id, new.history)
-    announce(told, new.created, id)
 end
 
 -- What was written for the new request as successor, for another one.
@@ -224,10 +223,10 @@ function ops.create()
     local id, key = take(), take()
     local new = {
         stone = take(), state = take(), version = take(), call_no = take(), owner = take(), lease = take(),
-        due = take(), is_end = take() == '1', held = take(), failure = take(), created = take(), updated = take(),
-        resource = take(), entity = take(), customer = take(), reference = take(), print = take(), record = take(),
-        history = take(),
+        due = take(), ended = take(), held = take(), failure = take(), created = take(), resource = take(),
+        entity = take(), customer = take(), reference = take(), print = take(), record = take(), successor = '',
     }
+    local history, app, environment, region = take(), take(), take(), take()
     local before = { id = take(), version = take(), record = take(), history = take() }
     local told = take_lists(6)
     local owner = key ~= '' and call('HGET', base .. 'keys', key)
@@ -247,7 +246,10 @@ function ops.create()
     local twin = new.print ~= '' and call('HGET', base .. 'live', new.print)
     local there = twin or before.has_successor
     if not there then
-        insert(id, new, told)
+        introduce(app, environment, region)
+        insert(id, new)
+        call('RPUSH', base .. 'h:' .. id, history)
+        announce(told, new.created, id)
     end
     keep_key(key, there or id)
     link(id, before, there or id)

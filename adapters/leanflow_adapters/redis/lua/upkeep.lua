@@ -1,10 +1,5 @@
 -- What is looked for, kept and deleted. Whatever goes through many rows goes through a slice of them.
 
-local function behind(index, after, limit)
-    local from = after == '' and '-' or '(' .. after
-    return call('ZRANGEBYLEX', base .. index, from, '+', 'LIMIT', 0, limit)
-end
-
 -- finding -------------------------------------------------------------------------------------------------------------
 
 local function fits(found, wanted)

@@ -211,13 +211,13 @@ function ops.deliver()
 end
 
 function ops.undelivered()
-    local key, sink, due, why, aside = take(), take(), take(), take(), take()
+    local key, sink, due, why, aside, counts = take(), take(), take(), take(), take(), take()
     local number = number_of(sink, key)
     if number then
         local row = row_of(number)
         step_out(number, row)
         row.due, row.aside = due, aside == '1'
-        call('HINCRBY', base .. 'o:' .. number, 'tries', 1)
+        call('HINCRBY', base .. 'o:' .. number, 'tries', counts)
         call('HSET', base .. 'o:' .. number, 'due', due, 'error', why, 'aside', aside)
         stand(number, row)
     end

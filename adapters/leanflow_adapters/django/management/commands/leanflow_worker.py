@@ -47,8 +47,20 @@ def _engine(target: str | None) -> LeanFlow:
     module, colon, attribute = target.partition(":")
     if not (module and colon and attribute):
         raise CommandError(f"{target!r} names no engine: write MODULE:ATTR, as in shop.lean:flows")
-    found = getattr(import_module(module), attribute, None)
+    named = _imported(module)
+    if not hasattr(named, attribute):
+        raise CommandError(f"{module} has no {attribute!r}")
+    found = getattr(named, attribute)
     found = getattr(found, "engine", found)  # of leanflow.blocking's
     if not isinstance(found, LeanFlow):
-        raise CommandError(f"{target} is no engine, but a {type(found).__name__}")
+        raise CommandError(f"{target} is a {type(found).__name__}, no engine")
     return found
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise  # it is there, and lacks another
+        raise CommandError(f"there is no module {error.name!r}") from error
