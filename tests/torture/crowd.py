@@ -27,7 +27,7 @@ async def many_processes(run: Run) -> None:
         wrong: Counter[int] = Counter()
 
         def deliver(sent: Sent) -> None:
-            _ = world.go(_everywhere(world, sent, processes, wrong))
+            world.post_by(_everywhere(world, sent, processes, wrong))
 
         world.lean.deliver = deliver
         await asyncio.gather(*(world.start() for _ in range(processes)))

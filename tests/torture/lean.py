@@ -99,6 +99,7 @@ class Lean:
     def __init__(self, dice: random.Random, deliver: Callable[[Sent], None]) -> None:
         self.deliver = deliver
         self.offset = 0.0
+        self.unsaid = 0  # what it is to say a moment from now
         self.asked: list[Asked] = []
         self.results: dict[str, Result] = {}
         self.sent: dict[str, Sent] = {}
@@ -163,6 +164,14 @@ class Lean:
         for kind, payload in news:
             self.says(kind, payload, deliver=deliver)
 
+    def _later(self, seconds: float, say: Callable[..., object], *words: Any) -> None:
+        def said() -> None:
+            self.unsaid -= 1
+            say(*words)
+
+        self.unsaid += 1
+        asyncio.get_running_loop().call_later(seconds, said)
+
     # calls
 
     def _heard(self, http: web.Request, kind: str, entity_id: str, resource: str) -> int:
@@ -197,7 +206,6 @@ class Lean:
     async def _pending(self, entity_id: str, resource: str, kind: str) -> web.StreamResponse:
         result = self._result(entity_id, resource, "PENDING")
         answer = _json(self._envelope("PENDING", result.results_id), 202)
-        loop = asyncio.get_running_loop()
         if kind == "early":
             sent = self.ready(result.results_id)
             for _ in range(_PATIENCE):
@@ -205,7 +213,7 @@ class Lean:
                     break
                 await asyncio.sleep(0.005)
         elif kind == "pend":
-            loop.call_later(self._dice.choice((0, 0, 0.001, 0.02)), self.ready, result.results_id)
+            self._later(self._dice.choice((0, 0, 0.001, 0.02)), self.ready, result.results_id)
         elif kind == "quiet":
             result.status = "OK"
         return answer
@@ -241,7 +249,7 @@ class Lean:
             status = "PENDING" if word == "pending" else "RECONNECT_REQUIRED"
             result = self._result(entity_id, resource, status)
             if word == "pending":
-                asyncio.get_running_loop().call_later(0.05, self.says, "results.ready", {"id": result.results_id})
+                self._later(0.05, self.says, "results.ready", {"id": result.results_id})
             return _json(self._envelope(status, result.results_id))
         if isinstance(word, tuple):
             status, headers, body = word

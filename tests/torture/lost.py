@@ -140,7 +140,7 @@ async def lost_hints(run: Run) -> None:
         times: dict[str, float] = {}
 
         def deliver(sent: Sent) -> None:
-            _ = world.go(_post(world, sent, times))
+            world.post_by(_post(world, sent, times))
 
         world.lean.deliver = deliver
         _, problems = await _drive_all(world, [f"pend-{n}" for n in range(run.rounds)])

@@ -64,7 +64,7 @@ async def duplicates(run: Run) -> None:
         wrong: Counter[int] = Counter()
 
         def deliver(sent: Sent) -> None:
-            _ = world.go(_copies(world, sent, wrong))
+            world.post_by(_copies(world, sent, wrong))
 
         world.lean.deliver = deliver
         await world.start()
@@ -92,7 +92,7 @@ async def early(run: Run) -> None:
             await world.start()
 
         def deliver(sent: Sent) -> None:
-            _ = world.go(_post_anywhere(world, sent))
+            world.post_by(_post_anywhere(world, sent))
 
         world.lean.deliver = deliver
         names = [f"{('early', 'pend')[n % 2]}-{n}" for n in range(run.rounds)]

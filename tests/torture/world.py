@@ -76,7 +76,7 @@ class World:
         self.on_sent = asyncio.Event()
         self._nursery = nursery
         self._alive = asyncio.Condition()
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._deliveries: set[asyncio.Task[object]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._session: aiohttp.ClientSession
 
@@ -224,7 +224,11 @@ class World:
         """Deliver a webhook until it is answered 200, and now and then once more."""
         if self.drops_webhooks:
             return
-        task = asyncio.create_task(self._deliver(sent))
+        self.post_by(self._deliver(sent))
+
+    def post_by(self, posting: Coroutine[Any, Any, object]) -> None:
+        """Start what posts webhooks; the world does not come to rest before its end."""
+        task = asyncio.create_task(posting)
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
 
@@ -251,9 +255,12 @@ class World:
             await self.pause()
 
     async def delivered(self) -> None:
-        """Return once no delivery is under way."""
-        while self._deliveries:
-            await asyncio.wait(set(self._deliveries))
+        """Return once Lean has said all that it was to say, and no delivery is under way."""
+        while self._deliveries or self.lean.unsaid:
+            if self._deliveries:
+                await asyncio.wait(set(self._deliveries))
+            else:
+                await self.pause()
 
     async def send_raw(self, raw: bytes, headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> int:
         """Post anything to the webhook endpoint; return the status."""
