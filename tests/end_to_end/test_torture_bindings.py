@@ -14,7 +14,7 @@ import pytest
 from tests.torture.bindings import BINDINGS
 from tests.torture.figures import Run
 from tests.torture.forged import forgeries, replays
-from tests.torture.nursery import Nursery
+from tests.torture.nursery import AMONG_OTHERS, Nursery
 from tests.torture.webhooks import duplicates, unknown_types
 
 SMALL = ((duplicates, 2),)
@@ -25,7 +25,7 @@ ALIKE = {"aiohttp", "django-asgi", "mounted", "starlette"}  # played elsewhere, 
 @pytest.fixture
 async def nursery() -> AsyncIterator[Nursery]:
     """Where children come from."""
-    async with Nursery() as nursery:
+    async with Nursery(AMONG_OTHERS) as nursery:
         yield nursery
 
 

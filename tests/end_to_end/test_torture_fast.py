@@ -20,7 +20,7 @@ from tests.torture.drive import drive
 from tests.torture.durable import cannot_trace, traced
 from tests.torture.figures import Run
 from tests.torture.invariants import check
-from tests.torture.nursery import Nursery
+from tests.torture.nursery import AMONG_OTHERS, Nursery
 from tests.torture.scenarios import SCENARIOS
 from tests.torture.world import World
 
@@ -45,7 +45,7 @@ async def test_nothing_is_lost_or_done_twice(name: str, tmp_path: Path) -> None:
 @needs_strace
 async def test_no_200_leaves_before_its_commit_is_on_disk(tmp_path: Path) -> None:
     """Between the write of a webhook's commit and its 200 the log is synced."""
-    async with Nursery() as nursery:
+    async with Nursery(AMONG_OTHERS) as nursery:
         verdict = await traced(Run(nursery, tmp_path, 1, 100))
     assert verdict.answered == 100
     assert not verdict.too_soon
@@ -54,7 +54,7 @@ async def test_no_200_leaves_before_its_commit_is_on_disk(tmp_path: Path) -> Non
 @needs_strace
 async def test_the_trace_shows_what_a_store_that_does_not_sync_leaves_open(tmp_path: Path) -> None:
     """With synchronous=NORMAL, which syncs at checkpoints alone, the same judge finds answers that were too soon."""
-    async with Nursery() as nursery:
+    async with Nursery(AMONG_OTHERS) as nursery:
         verdict = await traced(Run(nursery, tmp_path, 1, 100), is_careful=False)
     assert len(verdict.too_soon) > 50
 
@@ -65,7 +65,7 @@ async def test_the_trace_shows_what_a_store_that_does_not_sync_leaves_open(tmp_p
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A world at rest: two requests that went the whole way, without any fault."""
-    async with Nursery() as nursery, World(nursery, tmp_path, 1) as calm:
+    async with Nursery(AMONG_OTHERS) as nursery, World(nursery, tmp_path, 1) as calm:
         await calm.start()
         assert [await drive(calm, "user-1"), await drive(calm, "early-2")] == ["fetched", "fetched"]
         assert await calm.settle() == []

@@ -14,7 +14,7 @@ from tests.support.postgres import drop, fresh_schema
 from tests.torture.__main__ import play
 from tests.torture.durable import cannot_trace, traced
 from tests.torture.figures import Run
-from tests.torture.nursery import Nursery
+from tests.torture.nursery import AMONG_OTHERS, Nursery
 from tests.torture.scenarios import SCENARIOS
 from tests.torture.servers import cannot_serve
 
@@ -50,7 +50,7 @@ async def test_the_trace_shows_what_a_server_that_does_not_sync_leaves_open(tmp_
     """With synchronous_commit off, R4's judge finds answers that were too soon."""
     if (problem := cannot_trace() or cannot_serve()) is not None:
         pytest.skip(problem)
-    async with Nursery() as nursery:
+    async with Nursery(AMONG_OTHERS) as nursery:
         verdict = await traced(Run(nursery, tmp_path, 1, 100, store="postgres"), is_careful=False)
     assert verdict.answered == 100
     assert len(verdict.too_soon) > 50

@@ -14,7 +14,7 @@ from tests.support.redis import server
 from tests.torture.__main__ import play
 from tests.torture.durable import cannot_trace, traced
 from tests.torture.figures import Run
-from tests.torture.nursery import Nursery
+from tests.torture.nursery import AMONG_OTHERS, Nursery
 from tests.torture.scenarios import SCENARIOS
 
 FAST = {"R1": 6, "R4": 100, "R9": 8, "R25-cut": 30, "R25-restart": 1}
@@ -39,7 +39,7 @@ async def test_the_trace_shows_what_a_server_that_does_not_sync_leaves_open(tmp_
     """With appendfsync everysec, R4's judge finds answers that were too soon."""
     if (problem := cannot_trace()) is not None:
         pytest.skip(problem)
-    async with Nursery() as nursery:
+    async with Nursery(AMONG_OTHERS) as nursery:
         verdict = await traced(Run(nursery, tmp_path, 1, 100, store="redis"), is_careful=False)
     assert verdict.answered == 100
     assert len(verdict.too_soon) > 50

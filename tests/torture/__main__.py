@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.torture.bases import STORES
 from tests.torture.bindings import BINDINGS
 from tests.torture.figures import Figure, Run, Scenario, table
-from tests.torture.nursery import Nursery
+from tests.torture.nursery import AMONG_OTHERS, Nursery
 from tests.torture.scenarios import SCENARIOS
 
 __all__ = ["main", "play"]
@@ -33,7 +33,7 @@ async def play(
 ) -> Figure:
     """Play one scenario and return its figure."""
     began = time.perf_counter()
-    async with Nursery() as nursery:
+    async with Nursery(AMONG_OTHERS if is_fast else 1.0) as nursery:
         run = Run(nursery, directory / scenario.name, seed, rounds, is_fast, store, binding)
         try:
             await scenario.play(run)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sqlite3
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -73,8 +74,8 @@ class Base(Protocol):
     def dump(self) -> list[str]:
         """Return all rows as text, but those that change at rest."""
 
-    def hold(self, seconds: float) -> None:
-        """Keep everybody from writing."""
+    def hold(self, seconds: float, held: threading.Event) -> None:
+        """Keep everybody from writing; `held` is set once that is so."""
 
     def look(self) -> Callable[[], None]:
         """Begin to read in a snapshot; return what ends that."""
@@ -121,10 +122,11 @@ class FileBase:
         db.close()
         return lines
 
-    def hold(self, seconds: float) -> None:
+    def hold(self, seconds: float, held: threading.Event) -> None:
         """Hold the write lock."""
         db = sqlite3.connect(self.path, isolation_level=None, timeout=_BUSY)
         db.execute("BEGIN IMMEDIATE")
+        held.set()
         time.sleep(seconds)
         db.execute("ROLLBACK")
         db.close()
@@ -203,13 +205,14 @@ class SchemaBase:
 
         return self.ask(read)
 
-    def hold(self, seconds: float) -> None:
+    def hold(self, seconds: float, held: threading.Event) -> None:
         """Hold a lock on all tables that lets readers pass, and nobody else."""
 
         async def hold(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
                 names = ", ".join(f'"{self.schema}".{table}' for table in _TABLES)
                 await connection.execute(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
+                held.set()
                 await asyncio.sleep(seconds)
 
         self.ask(hold)

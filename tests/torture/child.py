@@ -191,14 +191,38 @@ def _build(settings: Mapping[str, Any], tag: str, session: aiohttp.ClientSession
     )
 
 
+class Sweeps:
+    """Counts how often an engine has looked for what is due."""
+
+    def __init__(self, store: Store) -> None:
+        self._claim = store.claim
+        store.claim = self._counted  # type: ignore[method-assign]  # the engine is to be none the wiser
+        self._ended = 0
+        self._another = asyncio.Condition()
+
+    async def _counted(self, *args: Any, **kwargs: Any) -> Any:
+        claimed = await self._claim(*args, **kwargs)
+        async with self._another:
+            self._ended += 1
+            self._another.notify_all()
+        return claimed
+
+    async def more(self, number: int) -> None:
+        """Return after so many more, the one that may be under way not among them."""
+        last = self._ended + number + 1
+        async with self._another:
+            await self._another.wait_for(lambda: self._ended >= last)
+
+
 # --- the parent's door -------------------------------------------------------------------------------------------
 
 
 class Door:
     """What the application does, asked for by the parent over HTTP."""
 
-    def __init__(self, flows: LeanFlow, clock: ShiftedClock, application: Application) -> None:
+    def __init__(self, flows: LeanFlow, sweeps: Sweeps, clock: ShiftedClock, application: Application) -> None:
         self._flows = flows
+        self._sweeps = sweeps
         self._clock = clock
         self._application = application
 
@@ -289,6 +313,10 @@ class Door:
         """Do something in a transaction of the application's."""
         return await self._application.act(self._flows, **words)
 
+    async def do_sweeps(self, number: int) -> Any:
+        """Let the engine look for what is due."""
+        await self._sweeps.more(number)
+
     async def do_clock(self, offset: float) -> Any:
         """Move the clock."""
         self._clock.offset = offset
@@ -333,10 +361,11 @@ async def _run(settings: Mapping[str, Any], tag: str) -> None:
     clock = ShiftedClock(settings.get("offset", 0.0))
     async with aiohttp.ClientSession(headers={"x-child": tag}, connector=aiohttp.TCPConnector(limit=0)) as session:
         flows = _build(settings, tag, session, clock)
+        sweeps = Sweeps(flows._store)
         async with flows, AsyncExitStack() as stack:
             app = web.Application()
             app.router.add_post(WHERE, _webhooks(flows, settings.get("kill_after_200")))
-            app.router.add_post("/do", Door(flows, clock, _application(settings, tag)).answer)
+            app.router.add_post("/do", Door(flows, sweeps, clock, _application(settings, tag)).answer)
             # aiohttp buffers up to twice this for each connection, 512 KiB unless told otherwise; webhooks have a few.
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, read_bufsize=8_192)
             await runner.setup()

@@ -67,9 +67,9 @@ async def _one(world: World, trouble: asyncio.Task[Any], entity_id: str, resourc
     driven = world.go(drive(world, entity_id, resource))
     await asyncio.wait({driven, trouble}, return_when=asyncio.FIRST_COMPLETED)
     try:
-        state = await asyncio.wait_for(driven, _LIMIT)
+        state = await asyncio.wait_for(driven, _LIMIT * world.patience)
     except TimeoutError:
-        return f"{entity_id}/{resource} did not end within {_LIMIT} s of calm"
+        return f"{entity_id}/{resource} did not end within {_LIMIT * world.patience} s of calm"
     return None if state == "fetched" else f"{entity_id}/{resource} ended {state}"
 
 
@@ -110,7 +110,7 @@ async def _recover(run: Run, number: int) -> None:
             await asyncio.sleep(world.dice.uniform(0.0, 0.06))
             await asyncio.gather(*(world.kill(one) for one in pair))
         await asyncio.gather(world.start(), world.start())
-        states = await asyncio.wait_for(asyncio.gather(*flows), 60)
+        states = await asyncio.wait_for(asyncio.gather(*flows), 60 * run.patience)
         problems = [f"I7: a request ended {state}" for state in states if state != "fetched"]
         problems += await world.settle()
         problems += await world.close()
@@ -122,7 +122,7 @@ async def _nothing_left(world: World) -> list[str]:
     """Start once more on a file at rest; return what that changed."""
     before = world.base.dump()
     child = await world.start()
-    await asyncio.sleep(0.3)  # several polls
+    await world.do("sweeps", number=5)
     await child.stop()
     changed = [
         line

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections import Counter
+from contextlib import suppress
 
 from tests.torture.crash import under_load
 from tests.torture.drive import drive, make
@@ -54,9 +56,9 @@ async def _crowd(world: World, room: asyncio.Semaphore, name: str, processes: in
         if len(ids) > 1:
             return f"R22: {name} was made {len(ids)} times"
         try:
-            state = await asyncio.wait_for(drive(world, name, at=world.dice.randrange(processes)), 60)
+            state = await asyncio.wait_for(drive(world, name, at=world.dice.randrange(processes)), 60 * world.patience)
         except TimeoutError:
-            return f"I7: {name} did not end within 60 s"
+            return f"I7: {name} did not end within {60 * world.patience} s"
     return None if state == "fetched" else f"I7: {name} ended {state}"
 
 
@@ -80,7 +82,7 @@ async def _hold(world: World, rounds: int, seconds: float) -> None:
     for _ in range(rounds):
         for child in world.children:
             child.faults += 1  # held up longer than a lease, an answer may be given up
-        await asyncio.to_thread(world.base.hold, seconds)
+        await asyncio.to_thread(world.base.hold, seconds, threading.Event())
         await asyncio.sleep(0.5)
 
 
@@ -94,22 +96,31 @@ async def frozen_workers(run: Run) -> None:
         for freeze in range(freezes):
             frozen = await world.start()
             problems += await _freeze(world, frozen, [f"gate-{freeze}.{n}" for n in range(per_freeze)])
+            await _refused(world, per_freeze * (freeze + 1))
             await frozen.stop()
         problems += await world.settle()
         problems += await world.close()
         problems += [] if other.ended.result() == 0 else ["R24: the other process has died"]
-        rows = world.base.read()
+        late = _late(world)
         run.add(world, problems + check(world, expected_log="leanflow.worker: lost the lease"))
-    late = [
-        row
-        for entries in rows.history.values()
-        for row in entries
-        if row["key"].startswith("answer:") and row["declined"]
-    ]
     run.figure.rounds = freezes * per_freeze
-    run.figure.notes = {"late answers refused": len(late)}
-    if len(late) < run.figure.rounds:
-        run.figure.violations.append(f"R24: of {run.figure.rounds} late answers {len(late)} are recorded as refused")
+    run.figure.notes = {"late answers refused": late}
+    if late < run.figure.rounds:
+        run.figure.violations.append(f"R24: of {run.figure.rounds} late answers {late} are recorded as refused")
+
+
+def _late(world: World) -> int:
+    """Count the answers that came too late and were recorded as refused."""
+    entries = (row for rows in world.base.read().history.values() for row in rows)
+    return sum(row["key"].startswith("answer:") and bool(row["declined"]) for row in entries)
+
+
+async def _refused(world: World, number: int) -> None:
+    """Let a process that was thawed say what it has to say: so many answers are refused by then, or a while is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5 * world.patience):
+            while await asyncio.to_thread(_late, world) < number:
+                await world.pause()
 
 
 async def _stop_between_transactions(world: World, child: Child) -> None:
@@ -131,12 +142,11 @@ async def _freeze(world: World, frozen: Child, names: list[str]) -> list[str]:
     problems = []
     for name in names:
         try:
-            state = await asyncio.wait_for(drive(world, name, at=0), 30)
+            state = await asyncio.wait_for(drive(world, name, at=0), 30 * world.patience)
         except TimeoutError:
-            state = "nowhere within 30 s"
+            state = f"nowhere within {30 * world.patience} s"
         if state != "fetched":
             problems.append(f"R24: {name} ended {state}")
     frozen.signal(signal.SIGCONT, cuts=False)
     await asyncio.gather(*making)
-    await asyncio.sleep(0.5)  # the thawed process says what it has to say
     return problems

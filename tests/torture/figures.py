@@ -66,6 +66,11 @@ class Run:
     figure: Figure = attrs.field(factory=Figure)
 
     @property
+    def patience(self) -> float:
+        """By how much longer than on a quiet machine things may take."""
+        return self.nursery.patience
+
+    @property
     def dice(self) -> random.Random:
         """Dice with this seed."""
         return random.Random(self.seed)

@@ -116,7 +116,7 @@ async def flask_under_gunicorn(run: Run) -> None:
             for process in (worker, servers[-1]):
                 if process.returncode is None:
                     process.terminate()
-                if await asyncio.wait_for(process.wait(), 40) != 0:
+                if await asyncio.wait_for(process.wait(), 40 * run.patience) != 0:
                     run.figure.violations.append(f"a process ended with {process.returncode}")
     run.figure.rounds = run.rounds
     run.figure.kills = 2
@@ -137,7 +137,7 @@ async def _disturbed(run: Run, site: _Site, lean: Lean, servers: list[asyncio.su
             servers[-1].send_signal(signal.SIGHUP)
         elif third == 2:
             servers[-1].terminate()
-            if await asyncio.wait_for(servers[-1].wait(), 40) != 0:
+            if await asyncio.wait_for(servers[-1].wait(), 40 * run.patience) != 0:
                 run.figure.violations.append(f"gunicorn ended with {servers[-1].returncode}")
             servers.append(await site.web(lean))
         await asyncio.gather(*flows)

@@ -198,7 +198,7 @@ async def a_request_held(run: Run) -> None:
         "slowest of the held s": max(times.held),
         "answers 503 of the held": times.refused,
     }
-    if free[-1] > (limit := max(_SLOWEST, *peace.free)):
+    if free[-1] > (limit := max(_SLOWEST * run.patience, *peace.free)):
         slow = sum(one > limit for one in free)
         run.figure.violations.append(f"R22: {slow} webhooks of requests that nobody held took up to {free[-1]:.2f} s")
 

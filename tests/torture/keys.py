@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -118,10 +119,11 @@ class KeysBase:
         found = self._all().items()
         return sorted(f"{key}: {value!r}" for key, value in found if not key.startswith(_PASSING))
 
-    def hold(self, seconds: float) -> None:
+    def hold(self, seconds: float, held: threading.Event) -> None:
         """Keep everybody from writing."""
         with self._client() as client:
             client.execute_command("CLIENT", "PAUSE", int(seconds * 1000), "WRITE")
+            held.set()
         time.sleep(seconds)
 
     def look(self) -> Callable[[], None]:

@@ -32,8 +32,8 @@ __all__ = ["SCENARIOS"]
 _FILE, _SERVER, _JOINED, _TABLES = ("sqlite",), ("postgres", "redis"), ("postgres",), ("sqlite", "postgres")
 
 _ALL = (
-    Scenario("R1", "SIGKILL a moment after an event", crash.random_kills, 500, 50),
-    Scenario("R2", "SIGKILL at each named commit point", sites.kills_at_sites, 10, 2),
+    Scenario("R1", "SIGKILL a moment after an event", crash.random_kills, 500, 25),
+    Scenario("R2", "SIGKILL at each named commit point", sites.kills_at_sites, 10, 1),
     Scenario("R1-storm", "the same, Mockbank in a storm as Lean", storm.random_kills_in_a_storm, 300, 25),
     Scenario("R2-storm", "the same, Mockbank in a storm as Lean", storm.site_kills_in_a_storm, 4, 1),
     Scenario("R1-workers", "four workers, one killed every second", workers.workers_killed, 10_000, 150, _SERVER),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -58,7 +59,7 @@ async def held_tables(run: Run) -> None:
 async def _hold(world: World, over: asyncio.Event) -> None:
     while not over.is_set():
         await asyncio.wait({world.go(over.wait())}, timeout=_EVERY)
-        await asyncio.to_thread(world.base.hold, _HELD)
+        await asyncio.to_thread(world.base.hold, _HELD, threading.Event())
 
 
 async def _none(world: World, over: asyncio.Event) -> None:

@@ -25,8 +25,7 @@ T = TypeVar("T")
 
 _AGAIN = 0.02  # seconds before a webhook, or what the application wants, is tried again
 _OP_LIMIT = 30.0  # seconds
-_SHORT = aiohttp.ClientTimeout(total=_OP_LIMIT)
-_LONG = aiohttp.ClientTimeout(total=600.0)
+_LONG = 600.0  # seconds
 _LONG_OPS = frozenset({"reconcile"})
 
 
@@ -87,7 +86,7 @@ class World:
         tracing.on_request_chunk_sent.append(self._note_sent)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
-            timeout=_SHORT,
+            timeout=aiohttp.ClientTimeout(total=_OP_LIMIT * self.patience),
             trace_configs=[tracing],
         )
         return self
@@ -107,6 +106,11 @@ class World:
 
     async def _note_sent(self, *_: Any) -> None:
         self.on_sent.set()
+
+    @property
+    def patience(self) -> float:
+        """By how much longer than on a quiet machine things may take."""
+        return self._nursery.patience
 
     @property
     def db(self) -> Path:
@@ -183,12 +187,11 @@ class World:
         Raises:
             Refused: it was the application's mistake.
         """
+        timeout = aiohttp.ClientTimeout(total=_LONG if op in _LONG_OPS else _OP_LIMIT * self.patience)
         while True:
             child = await self._someone(at)
             try:
-                async with self._session.post(
-                    f"{child.url}/do", json={"op": op, **words}, timeout=_LONG if op in _LONG_OPS else _SHORT
-                ) as response:
+                async with self._session.post(f"{child.url}/do", json={"op": op, **words}, timeout=timeout) as response:
                     said = await response.json()
             except (aiohttp.ClientError, ConnectionError, TimeoutError):
                 await self.pause()
@@ -285,9 +288,13 @@ class World:
         """Wait until every webhook is delivered and every announcement heard; return what did not come to rest.
 
         Handlers that refused what was poison are cured, and what was set aside is sent again.
+
+        Args:
+            limit: seconds that this may take, where it must not be more patient.
         """
         (self.directory / "cured").touch()
         loop = asyncio.get_running_loop()
+        limit *= self.patience
         last = loop.time() + limit
         try:
             await asyncio.wait_for(self.delivered(), limit)
@@ -316,7 +323,7 @@ class World:
             if child.ended.done():
                 continue
             try:
-                await child.stop(cuts=False)
+                await child.stop(20.0 * self.patience, cuts=False)
             except TimeoutError:
                 problems.append(f"{child.tag} did not stop")
                 continue
