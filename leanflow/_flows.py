@@ -18,7 +18,7 @@ from leanflow._operations import check_id, states_of
 from leanflow._policy import Policy
 from leanflow._prompts import ConnectPrompt
 from leanflow._request import DataRequest, Scope, State
-from leanflow._settings import Settings, check_settings, overruled_scope, scope_of
+from leanflow._settings import Settings, caller_app, check_settings, overruled_scope, scope_of
 from leanflow._store_clock import StoreClock
 from leanflow._system import SystemClock, system_random
 from leanflow._transaction import Transaction, joined
@@ -80,7 +80,8 @@ class LeanFlow(Life):
             webhook_secrets: newest first; each signs on its own.
             handlers: who is to hear of what.
             bus: one or several, outgoing only.
-            app: Lean's application id, as in prompts; ``default`` in the sandbox if it is not given.
+            app: Lean's application id, as in prompts. In the sandbox, if it is not given, ``default``: prompts then carry
+                the transport's if it knows that.
             environment: ``sandbox`` or ``production``; the transport's if it knows, else ``sandbox``.
             region: ``uae`` or ``ksa``; the transport's if it knows, else ``uae``.
             api: ``v1`` or ``v2``, for new requests; a stored one keeps its own.
@@ -105,6 +106,7 @@ class LeanFlow(Life):
             dice=dice or system_random(),
             transport=transport_of(transport, observer),
             observer=observer,
+            caller_app=caller_app(transport),
             overruled=overruled_scope(scope, environment=environment, region=region),
         )
         super().__init__(settings, store, time=time, transport=transport, handlers=handlers, bus=bus, workers=workers)
@@ -254,7 +256,7 @@ class LeanFlow(Life):
         if isinstance(permissions, str) or not permissions:
             raise InvalidRequest("permissions", "name at least one, in a list, as ['identity', 'accounts']")
         return ConnectPrompt(
-            app_token=self._scope.app,
+            app_token=self._app_token(),
             customer_id=customer_id,
             permissions=tuple(permissions),
             sandbox=self._scope.environment == "sandbox",

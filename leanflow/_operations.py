@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from leanflow._machine import decide
 from leanflow._new_request import check_text, new_request, resource_of, successor_of
 from leanflow._prompts import ReconnectPrompt
 from leanflow._request import DataRequest, Resource, State
-from leanflow._settings import Settings, kind_of
+from leanflow._settings import DEFAULT_APP, Settings, kind_of
 from leanflow._step_rows import announcement_of, creation_history, exported, history_of
 from leanflow._steps import Stepped, Steps
 from leanflow.errors import InvalidRequest, KeyReused, NotInState, RequestNotFound, ResultsPurged
@@ -24,6 +25,8 @@ from leanflow.ports import Created, Creation, HistoryEntry, Query, Store
 __all__ = ["Operations", "Settings", "check_id", "states_of"]
 
 PAGE_BATCH = 20
+
+_log = logging.getLogger("leanflow.engine")
 
 
 class Operations:
@@ -312,12 +315,26 @@ class Operations:
         return ReconnectPrompt(
             request_id=request_id,
             number=prompted.prompt_number,
-            app_token=prompted.app,
+            app_token=self._app_token(),
             reconnect_id=prompted.reconnect_id,
             sandbox=prompted.environment == "sandbox",
             access_token=token,
             expires_at=prompted.expires_at,
         )
+
+    def _app_token(self) -> str:
+        """Return the application's id for a prompt; say so where Lean's Link SDK will refuse it."""
+        ours, its = self._scope.app, self._settings.caller_app
+        if ours == DEFAULT_APP and its is not None:
+            return its
+        if ours == DEFAULT_APP or its not in (None, ours):
+            _log.warning(
+                "a prompt carries app_token %r, %s: Lean's Link SDK will refuse it; give the engine Lean's application "
+                "id, LeanFlow(app=…)",
+                ours,
+                "which is not the application that the transport calls as" if its else "as the engine was given no app",
+            )
+        return ours
 
     async def _prompt_once(self, request_id: str, inbox_key: str) -> DataRequest:
         """Prompt unless it was done under this inbox key; then that prompt must be the one the user still has."""

@@ -13,12 +13,13 @@ from leanflow.errors import InvalidRequest
 from leanflow.observing import Observer
 from leanflow.ports import Clock, RandomSource, Transport
 
-__all__ = ["Settings", "check_settings", "kind_of", "overruled_scope", "scope_of"]
+__all__ = ["DEFAULT_APP", "Settings", "caller_app", "check_settings", "kind_of", "overruled_scope", "scope_of"]
 
 ENVIRONMENTS = ("sandbox", "production")  # the first of each is the default
 REGIONS = ("uae", "ksa")
 APIS = ("v1", "v2")
 DEFAULT_APP = "default"
+"""Stands for the application where none was given; Lean knows none of this name."""
 
 PARTS = MappingProxyType(
     {
@@ -46,6 +47,7 @@ class Settings:
         dice: for ids and jitter.
         transport: how Lean is called.
         observer: sees what is done; None: nobody does.
+        caller_app: the application that the transport says it calls as; None: it does not say.
         overruled: the scope that the defaults make, where the transport says that it calls another; None: it does not.
     """
 
@@ -56,6 +58,7 @@ class Settings:
     dice: RandomSource
     transport: Transport
     observer: Observer | None = None
+    caller_app: str | None = attrs.field(default=None, repr=False)
     overruled: Scope | None = None
 
 
@@ -130,6 +133,12 @@ def _said(transport: Transport, name: str, known: tuple[str, ...]) -> str | None
     """Return what a transport says of itself, if it does so in our words."""
     said = getattr(transport, name, None)
     return said if said in known else None
+
+
+def caller_app(transport: Transport) -> str | None:
+    """Return the application that a transport says it calls as."""
+    said = getattr(transport, "app", None)
+    return said if isinstance(said, str) and said else None
 
 
 def overruled_scope(scope: Scope, *, environment: str | None, region: str | None) -> Scope | None:

@@ -78,7 +78,8 @@ class Transport(Protocol):
     nears its end. No secret is shown by `repr`.
 
     One that knows what it calls may say so: an `environment` (``sandbox``, ``production``) and a `region` (``uae``,
-    ``ksa``). An engine that was given none of its own has these, and refuses to have others.
+    ``ksa``). An engine that was given none of its own has these, and refuses to have others. One that knows as which
+    application it calls may say that, too: its id, as `app`. Prompts carry it where the engine was given none.
     """
 
     async def send(self, call: Call) -> Answer:

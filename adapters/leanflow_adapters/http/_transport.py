@@ -125,6 +125,13 @@ class LeanTransport:
         return f"LeanTransport({where}, {way})"
 
     @property
+    def app(self) -> str:
+        """The application that it calls as: its `client_id` or `app_token`. Prompts carry it, so browsers see it."""
+        known = self._client_id or self._app_token
+        assert known is not None  # the constructor saw to it
+        return known.reveal()
+
+    @property
     def environment(self) -> str | None:
         """What it calls: ``sandbox`` or ``production``; None where only a `base_url` says so."""
         return self._environment

@@ -110,6 +110,21 @@ class MockbankTransport:
     def __repr__(self) -> str:
         return f"MockbankTransport({self.bank!r}, auth={self._auth!r})"
 
+    @property
+    def app(self) -> str:
+        """The application that it calls as: the bank's."""
+        return self.bank.app
+
+    @property
+    def environment(self) -> str:
+        """What it calls: always ``sandbox``."""
+        return "sandbox"
+
+    @property
+    def region(self) -> str:
+        """Where it calls: the bank's region."""
+        return self.bank.settings.region
+
     async def send(self, call: Call) -> Answer:
         """Send one call and return what came back.
 
