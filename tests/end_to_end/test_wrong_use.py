@@ -1,4 +1,4 @@
-"""Wrong use of an engine is named where it is made: whose environment, which prompt, what is no webhook."""
+"""Wrong use of an engine is named where it is made: whose environment and app, which prompt, what is no webhook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from leanflow import Handlers, LeanFlow, Reply, State, blocking, sign
+from leanflow import ConnectPrompt, Handlers, LeanFlow, ReconnectPrompt, Reply, State, blocking, sign
 from leanflow.errors import InvalidRequest
 from leanflow.events import Cancelled
 from leanflow.mockbank import Mockbank
@@ -45,6 +45,48 @@ async def test_prompts_are_for_what_the_transport_calls(make: StoreMaker, clock:
         told = (await flows.prompt(request.id)).to_dict()
         assert (told["app_token"], told["sandbox"]) == ("shop", False)
         assert (request.environment, request.region) == ("production", "ksa")
+
+
+@pytest.mark.parametrize(
+    ("called_as", "app", "handed", "told"),
+    [
+        ("shop", None, "shop", None),
+        ("shop", "default", "shop", None),  # the name of requests that were stored without one
+        ("shop", "shop", "shop", None),
+        (None, "shop", "shop", None),
+        ("shop", "my shop", "my shop", "not the application that the transport calls as"),
+        (None, None, "default", "was given no app"),
+    ],
+)
+async def test_prompts_carry_an_application_that_lean_knows(
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    called_as: str | None,
+    app: str | None,
+    handed: str,
+    told: str | None,
+) -> None:
+    """The engine's, else the transport's; what the Link SDK would refuse without a reason is told of by name."""
+    lean = Lean(clock)
+    lean.app = called_as  # type: ignore[attr-defined]  # as transports may have it
+    lean.will("e", "reconnect")
+    async with engine(MemoryStore(), lean, clock, app=app) as flows:
+        request = await flows.request("accounts", entity_id="e")
+        assert request.app == (app or "default")  # the scope of what is stored goes by the engine alone
+        prompts: list[ReconnectPrompt | ConnectPrompt] = [await flows.prompt(request.id)]
+        prompts.append(await flows.connect_prompt(customer_id="c", permissions=["accounts"]))
+    assert {prompt.to_dict()["app_token"] for prompt in prompts} == {handed}
+    warnings = [record.getMessage() for record in caplog.records if "app_token" in record.getMessage()]
+    assert len(warnings) == (0 if told is None else 2)
+    assert all(str(told) in warning and "LeanFlow(app=…)" in warning for warning in warnings)
+
+
+def test_what_an_engine_shows_of_itself_says_nothing_of_its_transport_s_application() -> None:
+    """It may be a secret: a `lean-app-token` opens the API."""
+    transport = LeanTransport(app_token="hush-hush")
+    flows = LeanFlow(store=MemoryStore(), transport=transport, webhook_secrets=["s"])
+    assert "hush" not in repr(flows) + repr(flows._settings)
+    assert transport.app == "hush-hush"
 
 
 async def test_what_was_stored_before_an_engine_went_by_its_transport_is_told_of(

@@ -9,9 +9,11 @@ import pytest
 
 from leanflow import Handlers, LeanFlow, Policy
 from leanflow.errors import InvalidRequest
+from leanflow.mockbank import Mockbank
 from leanflow.testing import FakeClock
 from leanflow_adapters.http import LeanTransport
 from leanflow_adapters.memory import MemoryStore
+from leanflow_adapters.mockbank import MockbankTransport
 from tests.support.lean import Lean
 
 
@@ -70,6 +72,31 @@ def test_production_wants_the_application_s_id(where: str) -> None:
         built(**more)
     assert caught.value.parameter == "app"
     assert built(**more, app="default").scope.app == "default"
+
+
+def on_mockbank(**settings: Any) -> MockbankTransport:
+    """Return the way to a Mockbank of these settings."""
+    return MockbankTransport(Mockbank(**settings), FakeClock())
+
+
+@pytest.mark.parametrize("region", ["uae", "ksa"])
+def test_an_engine_on_mockbank_is_where_mockbank_is(region: str) -> None:
+    """In the sandbox, and in the bank's region."""
+    scope = built(transport=on_mockbank(region=region)).scope
+    assert (scope.environment, scope.region) == ("sandbox", region)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"environment": "production", "app": "shop"}, "environment: the transport is sandbox/ksa"),
+        ({"region": "uae"}, "region: the transport is sandbox/ksa"),
+    ],
+)
+def test_an_engine_of_another_place_than_its_mockbank_is_refused(given: Any, told: str) -> None:
+    """As with Lean itself: what works here would not work there."""
+    with pytest.raises(InvalidRequest, match=told):
+        built(transport=on_mockbank(region="ksa"), **given)
 
 
 def test_what_a_transport_says_in_other_words_is_left_alone() -> None:
