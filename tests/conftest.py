@@ -1,4 +1,4 @@
-"""What every test has: Hypothesis profiles, and a logging that is left as it was found.
+"""What every test has: Hypothesis profiles, byte code for its processes, and a logging that is left as it was found.
 
 ``HYPOTHESIS_PROFILE`` names how many examples there are, and whether they are always the same: ``dev`` (the default:
 quick, new examples each time), ``ci`` (the same examples each time, so that a red run is red again), ``deep``
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +24,17 @@ settings.register_profile("dev", settings(max_examples=100, **_COMMON))
 settings.register_profile("ci", settings(max_examples=200, derandomize=True, **_COMMON))
 settings.register_profile("deep", settings(max_examples=10_000, **_COMMON))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all processes of the run share byte code where none may be written: each would compile everything anew."""
+    if sys.dont_write_bytecode:
+        patch = pytest.MonkeyPatch()
+        config.add_cleanup(patch.undo)
+        kept = tempfile.TemporaryDirectory(prefix="leanflow-bytecode-", ignore_cleanup_errors=True)
+        config.add_cleanup(kept.cleanup)
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", kept.name)
 
 
 @pytest.fixture(autouse=True)
