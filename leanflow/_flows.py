@@ -80,7 +80,7 @@ class LeanFlow(Life):
             webhook_secrets: newest first; each signs on its own.
             handlers: who is to hear of what.
             bus: one or several, outgoing only.
-            app: Lean's application id, as in prompts. If it is not given, in the sandbox ``default``; prompts then carry
+            app: Lean's application id, as in prompts. Without it ``default``, in the sandbox alone; prompts then carry
                 the transport's if it knows that.
             environment: ``sandbox`` or ``production``; the transport's if it knows, else ``sandbox``.
             region: ``uae`` or ``ksa``; the transport's if it knows, else ``uae``.
