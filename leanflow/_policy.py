@@ -74,7 +74,7 @@ class Policy:
         parked_life: how long an event waits for its request before it is reported as an orphan.
         inbox_life: how long seen events are remembered: as far back as Lean's Events API goes.
         announce_backoff: waits before an announcement is tried again; the last is repeated.
-        announce_tries: after so many it is set aside; an outage of a bus counts as none.
+        announce_tries: after so many it is set aside; an outage of a bus, or of Lean, counts as none.
         bus_timeout: how long a bus may take for a batch before that counts as an outage; well under the lease.
         reconcile_every: how often lost webhooks are looked for in Lean's Events API; None: only by hand.
         shutdown_wait: how long leaving `async with` waits for what is in flight.

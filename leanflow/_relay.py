@@ -19,11 +19,12 @@ from leanflow._effects import Change, WakeReason
 from leanflow._handlers import Handler
 from leanflow._lean.documents import consent_lost
 from leanflow._lean.webhooks import parse_webhook
+from leanflow._lru import Lru
 from leanflow._request import DataRequest, State
 from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow._steps import Steps
-from leanflow.errors import CallFailed, RequestNotFound
+from leanflow.errors import CallFailed, MalformedBody, RequestNotFound
 from leanflow.events import BankReturned, ConsentLost, EntityProvedLive, Event, Nudged
 from leanflow.ports import WAKE, Bus, OutboxRow, Query, Store
 
@@ -35,6 +36,10 @@ BATCH = 100
 RUN = 1000
 """Rows that are relayed to a bus in one go at most: the end of it is waited for when a worker stops."""
 LIVE = frozenset(state for state in State if not state.is_end)
+OUTAGES = 10_000
+"""Wakes of which it is known how often they met an outage of Lean; one that is forgotten begins with short waits."""
+BUSY = frozenset({408, 429})
+"""HTTP statuses below 500 that say to come later."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +75,7 @@ class Relay:
         self._engine = audience.engine
         self._face = audience.face
         self._owner = owner
+        self._outages: Lru[str, int] = Lru(OUTAGES)
 
     @property
     def sinks(self) -> tuple[str, ...]:
@@ -110,7 +116,7 @@ class Relay:
         if (line := self._buses.get(sink)) is not None:
             return await self._publish(line, rows)
         if sink == WAKE:
-            return [await self._try(self._wake, row) for row in rows]
+            return await self._wake_all(rows)
         return await asyncio.gather(*(self._try(self._handle, row) for row in rows))
 
     async def _settle(self, rows: Sequence[OutboxRow], errors: Sequence[BaseException | None]) -> None:
@@ -122,9 +128,9 @@ class Relay:
                 await self._undelivered(row, error)
 
     async def _undelivered(self, row: OutboxRow, error: BaseException) -> None:
-        line = self._buses.get(row.sink)
-        if line is not None and is_away(error):  # not the row's fault, and the line tells of it, once for all
-            await self._put_off(row, error, due_at=line.again_at, counts=False)
+        again_at = self._after_outage(row, error)
+        if again_at is not None:  # not the row's fault, and told of by now
+            await self._put_off(row, error, due_at=again_at, counts=False)
             return
         set_aside = row.tries + 1 >= self._policy.announce_tries
         due_at = self._clock.now() + wait_before(self._policy.announce_backoff, row.tries, row.key)
@@ -133,6 +139,16 @@ class Relay:
         facts = {**_facts(row), "error": type(error).__name__, "due_at": None if set_aside else due_at}
         _log.log(level, "%s did not take an announcement: %s", row.sink, what, extra=facts)
         await self._put_off(row, error, due_at=due_at, set_aside=set_aside)
+
+    def _after_outage(self, row: OutboxRow, error: BaseException) -> datetime | None:
+        """Return when what met an outage of a bus, or of Lean, is tried again; None: it met none."""
+        line = self._buses.get(row.sink)
+        if line is not None:
+            return line.again_at if is_away(error) else None
+        if row.sink != WAKE or not isinstance(error, CallFailed):
+            return None
+        before = max(0, (self._outages.get(row.key) or 0) - 1)
+        return self._clock.now() + wait_before(self._policy.announce_backoff, before, row.key)
 
     async def _put_off(
         self, row: OutboxRow, error: BaseException, *, due_at: datetime, set_aside: bool = False, counts: bool = True
@@ -155,6 +171,10 @@ class Relay:
         return None
 
     def _raised(self, row: OutboxRow, error: BaseException) -> BaseException:
+        if row.sink == WAKE and isinstance(error, CallFailed):
+            facts = {"key": row.key}
+            _log.warning("Lean is away, and is asked about a consent again later: %s", error.reason, extra=facts)
+            return error
         _log.warning("%s raised %s", row.sink, type(error).__name__, exc_info=error, extra=_facts(row))
         return error
 
@@ -179,6 +199,26 @@ class Relay:
         return errors
 
     # wakes
+
+    async def _wake_all(self, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
+        """Deliver wakes one after another. Once one has found Lean away, those behind it do not ask: each would wait.
+
+        Each has waits of its own, so that one which never gets an answer does not hold up the others for ever.
+        """
+        errors: list[BaseException | None] = []
+        away: CallFailed | None = None
+        for row in rows:
+            if away is not None and _asks_lean(row):
+                errors.append(away)
+                continue
+            error = await self._try(self._wake, row)
+            if isinstance(error, CallFailed):
+                away = error
+                self._outages.put(row.key, (self._outages.get(row.key) or 0) + 1)
+            else:
+                self._outages.pop(row.key)
+            errors.append(error)
+        return errors
 
     async def _wake(self, row: OutboxRow) -> None:
         """Give each request that is woken one ordinary step; acknowledged after the last."""
@@ -228,7 +268,8 @@ class Relay:
         """Look at the entities: the webhook does not say whether the consent was renewed or revoked.
 
         Raises:
-            CallFailed: nobody could say; the wake is tried again.
+            CallFailed: Lean is away: it did not answer, or said to come later.
+            MalformedBody: it answered with anything else than the entity.
         """
         customers: dict[str, str | None] = {}
         async for request in self._targets(WakeReason.check, wake):
@@ -239,12 +280,18 @@ class Relay:
             if customer_id is None:
                 continue  # nothing to ask by: the answers to the requests themselves will tell
             answer = await self._transport.send(calls.get_entity(customer_id, entity_id))
+            if answer.status >= 500 or answer.status in BUSY:
+                raise CallFailed(f"HTTP {answer.status}", maybe_sent=True)
             is_lost = consent_lost(answer, self._clock.now())
             if is_lost is None:
-                raise CallFailed(f"HTTP {answer.status} says nothing about the consent", maybe_sent=True)
+                raise MalformedBody("$", f"an entity, not HTTP {answer.status}")
             if is_lost:
                 lost.add(entity_id)
         return lost
+
+
+def _asks_lean(row: OutboxRow) -> bool:
+    return bool(json.loads(row.payload)["reason"] == WakeReason.check)
 
 
 def _facts(row: OutboxRow) -> dict[str, Any]:

@@ -332,7 +332,7 @@ class OutboxRow:
         kind: ``wake``, ``change``, ``report`` or ``webhook``.
         request_id: whose order it keeps, or None.
         payload: JSON text.
-        tries: how often the sink did not take it; an outage of a bus does not count.
+        tries: how often the sink did not take it; an outage of a bus, or of Lean, does not count.
         set_aside: True if it was given up; `redeliver` brings it back.
         skipped: True if an earlier row of the same request and sink is set aside.
         due_at: when it is to be tried next.

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from leanflow import Change, DataRequest, Handlers, LeanFlow, Policy, State
-from leanflow.errors import InvalidRequest, Livelock, RequestNotFound
+from leanflow import Answer, Call, Change, DataRequest, Handlers, LeanFlow, Policy, State
+from leanflow.errors import CallFailed, InvalidRequest, Livelock, RequestNotFound
 from leanflow.ports import OutboxRow
 from leanflow.testing import FakeClock, travel
+from leanflow_adapters.memory import MemoryStore
 from tests.support.engine import StoreMaker, deliver, engine, maker_of, recorder
 from tests.support.lean import Lean, answer, webhook
 
@@ -342,6 +343,82 @@ async def test_a_refusal_says_nothing_about_the_consent(make: StoreMaker, clock:
         lean._customers = real  # type: ignore[method-assign]  # put back
         await travel(flows, clock, timedelta(seconds=10))
         assert (await flows.get(request.id)).state is State.failed
+
+
+OUTAGE = timedelta(days=2)
+"""Longer than `announce_tries` last with the waits between them, which is some nine hours."""
+
+
+@pytest.mark.parametrize("status", [None, 408, 429, 503])
+async def test_an_outage_of_lean_counts_against_no_look_at_a_consent(
+    make: StoreMaker, clock: FakeClock, lean: Lean, caplog: pytest.LogCaptureFixture, status: int | None
+) -> None:
+    """Without an answer, or one that says to come later, it is looked at until Lean answers, less and less often."""
+    async with engine(make(), lean, clock) as flows:
+        lean.will("e", "reconnect")
+        request = await flows.request("accounts", entity_id="e", customer_id="c")
+        real, looks = lean._customers, []
+
+        def away(call: Call) -> Answer:
+            looks.append(clock.now())
+            if status is None:
+                raise CallFailed("connection reset", maybe_sent=True)
+            return answer({"status": "ERROR"}, status)
+
+        lean._customers = away  # type: ignore[method-assign]  # put back below
+        lean.consent = "REVOKED"
+        await deliver(flows, webhook("entity.updated", {"id": "e", "customer_id": "c"}, event_id="1"))
+        await travel(flows, clock, OUTAGE)
+        [row] = await flows.undelivered()
+        assert (row.sink, row.tries, row.set_aside, row.error) == ("wake", 0, False, "CallFailed")
+        assert looks[1] - looks[0] < timedelta(seconds=2)
+        assert timedelta(minutes=30) <= looks[-1] - looks[-2] < timedelta(minutes=34)
+        assert caplog.text.count("Lean is away") == len(looks) > 90
+        assert "Traceback" not in caplog.text
+        lean._customers = real  # type: ignore[method-assign]  # put back
+        await travel(flows, clock, timedelta(minutes=34))
+        assert (await flows.get(request.id)).state is State.failed
+        assert await flows.undelivered() == ()
+
+
+async def test_while_lean_is_away_wakes_do_not_wait_for_one_another(clock: FakeClock, lean: Lean) -> None:
+    """Of all that would look at an entity one asks Lean at a time; a wake that asks nothing is delivered at once."""
+    async with engine(MemoryStore(), lean, clock) as flows:
+        for number in range(5):
+            lean.will(f"e{number}", "reconnect")
+            await flows.request("accounts", entity_id=f"e{number}", customer_id="c")
+        real, looks = lean._customers, []
+
+        def away(call: Call) -> Answer:
+            looks.append(call.path)
+            raise CallFailed("no answer within 70 s", maybe_sent=True)
+
+        lean._customers = away  # type: ignore[method-assign]  # put back below
+        for number in range(5):
+            raw = webhook("entity.updated", {"id": f"e{number}", "customer_id": "c"}, event_id=f"{number}")
+            await deliver(flows, raw)
+        raw = webhook("entity.reconnected", {"id": "e4", "reconnect_id": "unknown"}, event_id="nudge", at=clock.now())
+        await deliver(flows, raw)
+        await flows.tick()
+        assert len(looks) == 1
+        assert [row.kind for row in await flows.undelivered()] == ["wake"] * 5
+        await travel(flows, clock, timedelta(seconds=10))
+        assert len(set(looks)) == 5  # none waits for ever behind one that never gets an answer
+        lean._customers = real  # type: ignore[method-assign]  # put back
+        await travel(flows, clock, timedelta(minutes=34))
+        assert await flows.undelivered() == ()
+
+
+async def test_a_look_that_lean_refuses_is_set_aside_in_the_end(clock: FakeClock, lean: Lean) -> None:
+    """No repeating makes a 403 better: somebody must look, and can send it again."""
+    async with engine(MemoryStore(), lean, clock, policy=QUICK) as flows:
+        lean.will("e", "reconnect")
+        await flows.request("accounts", entity_id="e", customer_id="c")
+        lean._customers = lambda call: answer({"status": "FORBIDDEN"}, 403)  # type: ignore[method-assign]  # noqa: ARG005 - of one test
+        await deliver(flows, webhook("entity.updated", {"id": "e", "customer_id": "c"}, event_id="1"))
+        await travel(flows, clock, timedelta(minutes=1))
+        [row] = await flows.undelivered(set_aside=True)
+        assert (row.sink, row.tries, row.error) == ("wake", 3, "MalformedBody")
 
 
 async def test_a_wake_that_was_cut_off_is_finished_and_counts_once(
