@@ -22,6 +22,7 @@ from leanflow_adapters.postgres._migrate import VERSION, statements
 from tests.support.engine import engine
 from tests.support.lean import Lean
 from tests.support.postgres import URL, do, drop, fresh_schema
+from tests.support.wire import through
 
 
 @pytest.fixture
@@ -107,9 +108,7 @@ async def test_clocks_may_differ_by_two_seconds(
 async def test_a_pooler_in_between_is_noticed(schema: str) -> None:
     """A pooler makes up the process id that a client is told: the line says what transaction mode needs."""
     async with pooler() as port:
-        place = urlsplit(URL)
-        url = place._replace(netloc=f"{place.username}@127.0.0.1:{port}").geturl()
-        status, found = await check(f"{url}?schema={schema}&prepared=0&hints=0")
+        status, found = await check(f"{through(URL, port)}?schema={schema}&prepared=0&hints=0")
     assert status == 0, found
     assert "?prepared=0&hints=0" in found["connection"][1]
 

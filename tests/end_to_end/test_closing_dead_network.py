@@ -15,22 +15,17 @@ from leanflow.testing.conformance._samples import SCOPE, a_creation, a_request
 from leanflow_adapters.postgres import PostgresStore, _connection as postgres_connection, store as postgres_store
 from leanflow_adapters.redis import RedisStore, store as redis_store
 from tests.support import postgres, redis
-from tests.support.wire import Wire
+from tests.support.wire import Wire, through
 
 LAST = 0.5  # seconds, for the tests; in earnest 10
 ENOUGH = 8.0  # seconds that a busy machine may take for it; without the bound it was 60, on Redis 30
-
-
-def _through(url: str, wire: Wire) -> str:
-    place = urlsplit(url)
-    return url.replace(place.netloc.rpartition("@")[2], f"127.0.0.1:{wire.port}")
 
 
 @asynccontextmanager
 async def _postgres() -> AsyncIterator[tuple[Store, Wire]]:
     schema, place = await postgres.fresh_schema(), urlsplit(postgres.URL)
     async with Wire(place.hostname or "127.0.0.1", place.port or 5432) as wire:
-        yield PostgresStore(_through(postgres.URL, wire), schema=schema), wire
+        yield PostgresStore(through(postgres.URL, wire.port), schema=schema), wire
     await postgres.drop(schema)
 
 
@@ -38,7 +33,7 @@ async def _postgres() -> AsyncIterator[tuple[Store, Wire]]:
 async def _redis() -> AsyncIterator[tuple[Store, Wire]]:
     prefix, place = await redis.fresh_prefix(), urlsplit(redis.URL)
     async with Wire(place.hostname or "127.0.0.1", place.port or 6379) as wire:
-        yield RedisStore(_through(redis.URL, wire), prefix=prefix), wire
+        yield RedisStore(through(redis.URL, wire.port), prefix=prefix), wire
     await redis.empty(prefix)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,38 +13,24 @@ from leanflow import State
 from leanflow._erasing import mentions
 from leanflow._request import Scope
 from leanflow.errors import InvalidRequest, KeyMissing
-from leanflow.ports import Erased, Part, Reencrypted, Store
+from leanflow.ports import Erased, Part, Reencrypted
 from leanflow.testing import FakeClock
 from leanflow_adapters.crypto import EncryptedStore
 from leanflow_adapters.memory import MemoryStore
-from leanflow_adapters.postgres import PostgresStore
-from leanflow_adapters.redis import RedisStore
-from leanflow_adapters.sqlite import SQLiteStore
-from tests.support import postgres, redis
-from tests.support.engine import deliver, engine, recorder
+from tests.support.engine import StoreMaker, deliver, engine, recorder
 from tests.support.lean import Lean, answer, webhook
+from tests.support.stores import fresh_store
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 SCOPE = Scope(app="app", environment="sandbox", region="uae")
 PERSON = frozenset({"person", "theirs"})
 
-Make = Callable[[], Store]
-
 
 @pytest.fixture(params=["sqlite", "postgres", "redis"])
-def plain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+def plain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreMaker]:
     """Give what makes handles on one fresh store without encryption."""
-    match request.param:
-        case "sqlite":
-            yield lambda: SQLiteStore(tmp_path / "flows.db")
-        case "postgres":
-            schema = asyncio.run(postgres.fresh_schema())
-            yield lambda: PostgresStore(postgres.URL, schema=schema, clock="engine")
-            asyncio.run(postgres.drop(schema))
-        case _:
-            prefix = asyncio.run(redis.fresh_prefix())
-            yield lambda: RedisStore(redis.URL, prefix=prefix, clock="engine")
-            asyncio.run(redis.empty(prefix))
+    with fresh_store(request.param, tmp_path) as make:
+        yield make
 
 
 def name_of(key: str) -> str:
@@ -62,7 +47,7 @@ def lean_of(clock: FakeClock) -> Lean:
     return lean
 
 
-async def fill(plain: Make, lean: Lean, clock: FakeClock) -> None:
+async def fill(plain: StoreMaker, lean: Lean, clock: FakeClock) -> None:
     """Store a result, two parked webhooks and four that wait for their handler, under the old key."""
     async with engine(EncryptedStore(plain(), keys=[OLD]), lean, clock, handlers=recorder().handlers) as flows:
         await flows.request("accounts", entity_id="person")
@@ -76,7 +61,7 @@ async def fill(plain: Make, lean: Lean, clock: FakeClock) -> None:
         )
 
 
-async def test_a_person_is_erased_though_the_key_is_lost(plain: Make, lean: Lean, clock: FakeClock) -> None:
+async def test_a_person_is_erased_though_the_key_is_lost(plain: StoreMaker, lean: Lean, clock: FakeClock) -> None:
     """Requests go with what lies under their ids, readable or not; the rest that nobody can read is counted."""
     lean = lean_of(clock)
     await fill(plain, lean, clock)
@@ -102,7 +87,7 @@ async def test_a_person_is_erased_though_the_key_is_lost(plain: Make, lean: Lean
         assert await flows.erase(entity_id="person") == Erased(unreadable=5)
 
 
-async def test_what_was_altered_stops_no_erasing(plain: Make, lean: Lean, clock: FakeClock) -> None:
+async def test_what_was_altered_stops_no_erasing(plain: StoreMaker, lean: Lean, clock: FakeClock) -> None:
     """A parked webhook and an announcement that somebody changed in the store are counted, the others are erased."""
     await fill(plain, lean_of(clock), clock)
     raw = plain()
@@ -116,7 +101,7 @@ async def test_what_was_altered_stops_no_erasing(plain: Make, lean: Lean, clock:
         assert (erased.requests, erased.parked, erased.webhooks, erased.unreadable) == (1, 0, 2, 2)
 
 
-async def test_a_lost_key_holds_up_neither_start_nor_rotation(plain: Make, lean: Lean, clock: FakeClock) -> None:
+async def test_a_lost_key_holds_up_neither_start_nor_rotation(plain: StoreMaker, lean: Lean, clock: FakeClock) -> None:
     """Without the key an engine does not start, unless it is given as lost; then all else is encrypted anew."""
     await fill(plain, lean_of(clock), clock)
     newer = Fernet.generate_key().decode()

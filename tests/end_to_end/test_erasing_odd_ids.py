@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leanflow.ports import Part, Store
+from leanflow.ports import Part
 from leanflow.testing import FakeClock
-from leanflow_adapters.memory import MemoryStore
-from leanflow_adapters.postgres import PostgresStore
-from leanflow_adapters.redis import RedisStore
-from leanflow_adapters.sqlite import SQLiteStore
-from tests.support import postgres, redis
-from tests.support.engine import deliver, engine, recorder
+from tests.support.engine import StoreMaker, deliver, engine, recorder
 from tests.support.lean import Lean, webhook
+from tests.support.stores import fresh_store
 
 LONG = "ن" * 254
 ODD = {
@@ -35,26 +30,15 @@ ODD = {
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreMaker]:
     """Give what makes handles on one fresh store."""
-    match request.param:
-        case "memory":
-            yield MemoryStore().reopen
-        case "sqlite":
-            yield lambda: SQLiteStore(tmp_path / "flows.db")
-        case "postgres":
-            schema = asyncio.run(postgres.fresh_schema())
-            yield lambda: PostgresStore(postgres.URL, schema=schema, clock="engine")
-            asyncio.run(postgres.drop(schema))
-        case _:
-            prefix = asyncio.run(redis.fresh_prefix())
-            yield lambda: RedisStore(redis.URL, prefix=prefix, clock="engine")
-            asyncio.run(redis.empty(prefix))
+    with fresh_store(request.param, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("by", ["entity_id", "customer_id"])
 async def test_an_odd_id_is_erased_and_none_that_is_like_it(
-    make: Callable[[], Store], clock: FakeClock, lean: Lean, by: str
+    make: StoreMaker, clock: FakeClock, lean: Lean, by: str
 ) -> None:
     """Requests, parked webhooks and those that wait for a handler: all of the one, nothing of the other."""
     other_name = {"entity_id": "customer_id", "customer_id": "entity_id"}[by]

@@ -19,6 +19,7 @@ from leanflow_adapters.postgres import PostgresStore, _connection, _hints
 from leanflow_adapters.postgres._migrate import VERSION, found_version
 from tests.support.postgres import URL, do, drop, empty, fresh_schema
 from tests.support.swallowing import Swallowing
+from tests.support.wire import through
 
 PATIENCE = 20.0  # seconds
 
@@ -201,18 +202,13 @@ def _way() -> Swallowing:
     return Swallowing(there.hostname or "127.0.0.1", there.port or 5432)
 
 
-def _through(port: int) -> str:
-    there = urlsplit(URL)
-    return there._replace(netloc=f"{there.username}@127.0.0.1:{port}").geturl()
-
-
 async def test_closing_over_a_way_that_is_dead_ends_soon(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in flight: that the server does not hear the goodbye is neither waited for long nor an error."""
     await empty(schema)
     monkeypatch.setattr(_connection, "_GOODBYE", 0.2)
     way = _way()
     async with way.listening() as port:
-        store = PostgresStore(_through(port), schema=schema, clock="engine", hints=False)
+        store = PostgresStore(through(URL, port), schema=schema, clock="engine", hints=False)
         await store.open()
         await stored(store)
         way.lose()
@@ -229,7 +225,7 @@ async def test_hints_come_again_after_a_connection_died_without_a_word(
         monkeypatch.setattr(module, name, seconds)
     way = _way()
     heard = asyncio.Event()
-    async with way.listening() as port, opened(schema) as other, opened(schema, _through(port)) as store:
+    async with way.listening() as port, opened(schema) as other, opened(schema, through(URL, port)) as store:
         hearing = await store.hear(SCOPE, lambda _: heard.set())
         assert hearing is not None
         async with asyncio.timeout(PATIENCE):

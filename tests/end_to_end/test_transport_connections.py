@@ -11,7 +11,7 @@ import pytest
 from leanflow._call import Call
 from leanflow.errors import CallFailed, WrongLoop
 from leanflow_adapters.http import LeanTransport
-from tests.support.transports import CALL, POST, Lean, oauth, old, served, spoken
+from tests.support.transports import CALL, POST, Lean, oauth, old, served, silent, spoken
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
@@ -184,15 +184,9 @@ async def test_a_token_endpoint_that_loses_every_request_means_that_nothing_was_
 
 async def test_a_silent_token_endpoint_ends_in_the_timeout() -> None:
     """The whole of `send` keeps its timeout, the waiting for a token included."""
-    release = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await release.wait()
-
-    async with spoken(silent) as url, oauth(url, timeout=0.2, connect_timeout=0.1) as transport:
+    async with silent() as url, oauth(url, timeout=0.2, connect_timeout=0.1) as transport:
         with pytest.raises(CallFailed, match=r"no token within 0\.2 s") as caught:
             await transport.send(CALL)
-        release.set()
     assert not caught.value.maybe_sent
 
 
@@ -214,15 +208,9 @@ async def test_a_call_that_a_proxy_refuses_was_not_sent() -> None:
 
 async def test_a_silent_server_ends_in_the_timeout() -> None:
     """A server that never answers is given up after the timeout; the call may have been sent."""
-    release = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await release.wait()
-
-    async with spoken(silent) as url, old(url, timeout=0.2, connect_timeout=0.1) as transport:
+    async with silent() as url, old(url, timeout=0.2, connect_timeout=0.1) as transport:
         with pytest.raises(CallFailed, match=r"no whole answer within 0\.2 s") as caught:
             await transport.send(POST)
-        release.set()
     assert caught.value.maybe_sent
 
 
@@ -248,14 +236,14 @@ async def test_waiting_for_a_free_connection_too_long_was_not_sent() -> None:
     release = asyncio.Event()
     arrived = asyncio.Event()
 
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         arrived.set()
         await release.wait()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         await writer.drain()
 
-    async with spoken(silent) as url, old(url, max_connections=1, connect_timeout=0.1) as transport:
+    async with spoken(late) as url, old(url, max_connections=1, connect_timeout=0.1) as transport:
         first = asyncio.create_task(transport.send(CALL))
         await arrived.wait()
         with pytest.raises(CallFailed, match="no connection within") as caught:

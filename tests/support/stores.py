@@ -1,15 +1,21 @@
-"""A store that misbehaves on command, around one that does not."""
+"""Fresh stores of each kind, and one that misbehaves on command, around one that does not."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from leanflow.errors import StoreUnavailable
 from leanflow.ports import Store
+from leanflow_adapters.postgres import PostgresStore
+from leanflow_adapters.redis import RedisStore
+from tests.support import postgres, redis
+from tests.support.engine import StoreMaker, maker_of
 
-__all__ = ["Unsteady", "unsteady"]
+__all__ = ["Unsteady", "fresh_store", "unsteady"]
 
 _LOCAL = ("aclose", "open", "reopen", "using")
 
@@ -69,3 +75,19 @@ class Unsteady:
 def unsteady(store: Store) -> Any:
     """Return such a store; of type Any, because it is a `Store` by passing on."""
     return Unsteady(store)
+
+
+@contextmanager
+def fresh_store(kind: str, directory: Path) -> Iterator[StoreMaker]:
+    """Give what makes handles on one fresh store, on the engine's clock; on a server it is gone afterwards."""
+    match kind:
+        case "postgres":
+            schema = asyncio.run(postgres.fresh_schema())
+            yield lambda: PostgresStore(postgres.URL, schema=schema, clock="engine")
+            asyncio.run(postgres.drop(schema))
+        case "redis":
+            prefix = asyncio.run(redis.fresh_prefix())
+            yield lambda: RedisStore(redis.URL, prefix=prefix, clock="engine")
+            asyncio.run(redis.empty(prefix))
+        case _:
+            yield maker_of(kind, directory)

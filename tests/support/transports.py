@@ -13,7 +13,7 @@ from aiohttp import web
 from leanflow._call import Call
 from leanflow_adapters.http import LeanTransport
 
-__all__ = ["CALL", "POST", "Lean", "oauth", "old", "served", "spoken"]
+__all__ = ["CALL", "POST", "Lean", "oauth", "old", "served", "silent", "spoken"]
 
 CALL = Call(method="GET", path="/data/v2/accounts", query={"entity_id": "e"})
 POST = Call(method="POST", path="/data/v1/accounts", body=b"{}")
@@ -83,6 +83,19 @@ async def spoken(script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], 
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[str]:
+    """Serve a port of loopback on which nothing is ever answered; who asks is let go at the end."""
+    over = asyncio.Event()
+
+    async def wait(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+
+    async with spoken(wait) as url:
+        yield url
+        over.set()
 
 
 def oauth(url: str, **settings: Any) -> LeanTransport:

@@ -7,8 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
-__all__ = ["Wire"]
+__all__ = ["Wire", "through"]
+
+
+def through(url: str, port: int) -> str:
+    """Return a server's URL as it is by way of a port of loopback; the login stays."""
+    there = urlsplit(url)
+    login, at, _ = there.netloc.rpartition("@")
+    return there._replace(netloc=f"{login}{at}127.0.0.1:{port}").geturl()
 
 
 class Wire:

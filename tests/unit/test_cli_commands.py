@@ -12,19 +12,19 @@ from pathlib import Path
 
 import attrs
 import pytest
-from click.testing import CliRunner, Result
 
 from leanflow import DataRequest, Handlers, LeanFlow, mermaid
 from leanflow._request import Scope
 from leanflow.errors import StoreUnavailable
 from leanflow.mockbank import Disturbance, Mockbank
-from leanflow_adapters.cli._app import COMMANDS, app
+from leanflow_adapters.cli._app import COMMANDS
 from leanflow_adapters.cli._source import Source
 from leanflow_adapters.cli._upkeep import _check
 from leanflow_adapters.cli._when import when
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.mockbank import HandClock, MockbankTransport
 from leanflow_adapters.sqlite import SQLiteStore
+from tests.support.command import run
 
 SHOP = """
 from leanflow import LeanFlow
@@ -57,13 +57,6 @@ class Shop:
     path: Path
     fetched: DataRequest
     waiting: DataRequest
-
-
-def run(*arguments: str) -> Result:
-    """Run the command line as a shell does."""
-    result = CliRunner().invoke(app, arguments, prog_name="leanflow")
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
 
 
 @pytest.fixture

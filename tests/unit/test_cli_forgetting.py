@@ -8,16 +8,14 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
 
 from leanflow.testing import FakeClock
-from leanflow_adapters.cli._app import app
 from leanflow_adapters.crypto import EncryptedStore
 from leanflow_adapters.sqlite import SQLiteStore
+from tests.support.command import run, told
 from tests.support.engine import deliver, engine, recorder
 from tests.support.lean import Lean, webhook
 
@@ -43,20 +41,6 @@ def new():
 def without_the_old():
     return flows([{NEW!r}], lost=[{EncryptedStore(SQLiteStore("flows.db"), keys=[OLD]).newest!r}])
 """
-
-
-def run(*arguments: str, says: str | None = None) -> Result:
-    """Run the command line as a shell does."""
-    result = CliRunner().invoke(app, arguments, prog_name="leanflow", input=says)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
-
-
-def told(*arguments: str) -> Any:
-    """Run a command and return the JSON that it printed."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture

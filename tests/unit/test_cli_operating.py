@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
-from click.testing import CliRunner, Result
 
 from leanflow import Change, Handlers, LeanFlow, Policy, State
 from leanflow.testing import FakeClock
 from leanflow_adapters.cli import _announcements
-from leanflow_adapters.cli._app import app
 from leanflow_adapters.sqlite import SQLiteStore
+from tests.support.command import run, told
 from tests.support.engine import engine
 from tests.support.lean import Lean
 
@@ -39,20 +36,6 @@ flows = LeanFlow(store=store, transport=lean, webhook_secrets=["hidden"], app="a
 def mail(change, flows):
     raise AssertionError("the command works on nothing")
 """
-
-
-def run(*arguments: str, says: str | None = None) -> Result:
-    """Run the command line as a shell does."""
-    result = CliRunner().invoke(app, arguments, prog_name="leanflow", input=says)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
-
-
-def told(*arguments: str) -> Any:
-    """Run a command and return the JSON that it printed."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @attrs.frozen

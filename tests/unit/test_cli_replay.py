@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from leanflow import State
 from leanflow.testing import FakeClock, paths
-from leanflow_adapters.cli._app import app
 from leanflow_adapters.sqlite import SQLiteStore
+from tests.support.command import run
 from tests.support.engine import engine
 from tests.support.lean import Lean
 
@@ -33,13 +32,6 @@ def make(**policy):
 def hasty():
     return make(user_timeout=timedelta(minutes=3))
 """
-
-
-def run(*arguments: str) -> Result:
-    """Run the command line as a shell does."""
-    result = CliRunner().invoke(app, ("replay", *arguments), prog_name="leanflow")
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
 
 
 @pytest.fixture
@@ -64,14 +56,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_rows_in_flight_come_out_the_same(here: Path) -> None:
     """A store's live requests by default, others when named, with exit status 0."""
-    said = run("--store", "sqlite:///flows.db", "--app", "app")
+    said = run("replay", "--store", "sqlite:///flows.db", "--app", "app")
     assert (said.stdout, said.exit_code) == ("replayed 1 histories: 0 come out otherwise\n", 0)
-    assert "replayed 2 " in run("shop:make", "--state", "fetched", "--state", "awaiting_user").stdout
+    assert "replayed 2 " in run("replay", "shop:make", "--state", "fetched", "--state", "awaiting_user").stdout
 
 
 def test_a_policy_that_would_change_them_is_told(here: Path) -> None:
     """The policy is the engine's: what it would have done otherwise is shown, with exit status 1."""
-    said = run("shop:hasty")
+    said = run("replay", "shop:hasty")
     assert said.exit_code == 1
     assert "the record in the end (version 2), probe_at" in said.stdout
     assert "reconnect_required -> awaiting_user" in said.stdout
@@ -83,24 +75,24 @@ def test_files_are_read(here: Path) -> None:
     (here / "one.json").write_text(json.dumps(paths(to=State.expired)[0].export()))
     many = [path.export() for path in paths(to=State.fetched)]
     (here / "many.json").write_text(json.dumps(many))
-    said = run("one.json", "many.json")
+    said = run("replay", "one.json", "many.json")
     assert (said.stdout, said.exit_code) == (f"replayed {1 + len(many)} histories: 0 come out otherwise\n", 0)
     for history in many:  # as if the table had led elsewhere when they were recorded
         history["history"][-1]["trigger"] = "answered_of_old"
     (here / "many.json").write_text(json.dumps(many))
-    said = run("shop:make", "one.json", "many.json")
+    said = run("replay", "shop:make", "one.json", "many.json")
     assert said.exit_code == 1
     assert said.stdout.count("many.json: request ") == 10
     assert f"and {len(many) - 10} more; see them with --all" in said.stdout
-    assert run("many.json", "--all").stdout.count("many.json: request ") == len(many)
+    assert run("replay", "many.json", "--all").stdout.count("many.json: request ") == len(many)
 
 
 def test_what_cannot_be_read_is_told_in_one_line(here: Path) -> None:
     """No JSON, no export, no file, and files together with a store."""
     (here / "no.json").write_text("{")
     (here / "other.json").write_text("[1]")
-    assert run("no.json").stderr.startswith("Error: no.json is no JSON")
-    assert run("other.json").stderr.startswith("Error: history: must be what LeanFlow.export gives")
-    assert run("gone.json").stderr == "Error: No such file or directory\n"
-    assert "not both" in run("other.json", "--store", "sqlite:///flows.db").stderr
-    assert "Name an engine" in run().stderr
+    assert run("replay", "no.json").stderr.startswith("Error: no.json is no JSON")
+    assert run("replay", "other.json").stderr.startswith("Error: history: must be what LeanFlow.export gives")
+    assert run("replay", "gone.json").stderr == "Error: No such file or directory\n"
+    assert "not both" in run("replay", "other.json", "--store", "sqlite:///flows.db").stderr
+    assert "Name an engine" in run("replay").stderr

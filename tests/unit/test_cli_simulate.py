@@ -6,30 +6,22 @@ import re
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from leanflow_adapters.cli._app import app
 from leanflow_adapters.memory import MemoryStore
-
-
-def run(*arguments: str) -> Result:
-    """Run the command as a shell does."""
-    result = CliRunner().invoke(app, ("simulate", *arguments), prog_name="leanflow")
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
+from tests.support.command import run
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 def test_runs_are_played_and_counted(store: str) -> None:
     """It says how many, how fast, and how the requests ended."""
-    done = run("--seeds", "2", "--steps", "40", "--processes", "2", "--store", store)
+    done = run("simulate", "--seeds", "2", "--steps", "40", "--processes", "2", "--store", store)
     assert done.exit_code == 0
     assert re.fullmatch(r"2 runs in [\d.]+ s \(\d+ a minute\), no rule broken: .*\d+ fetched.*\n", done.stdout)
 
 
 def test_a_timeline_is_printed_when_asked_for() -> None:
     """All moments of the run, one in each line."""
-    done = run("--seed", "3", "--steps", "20", "--timeline")
+    done = run("simulate", "--seed", "3", "--steps", "20", "--timeline")
     assert done.exit_code == 0
     assert len([line for line in done.stdout.splitlines() if re.match(r" +\d+ .*p1 .* starts$", line)]) == 1
 
@@ -45,12 +37,12 @@ def test_a_failing_run_is_shown_short_and_can_be_played_again(monkeypatch: pytes
         return request
 
     monkeypatch.setattr(MemoryStore, "load", broken)
-    done = run("--seeds", "3", "--processes", "2", "--storm", "0.5")
+    done = run("simulate", "--seeds", "3", "--processes", "2", "--storm", "0.5")
     assert done.exit_code == 1
     assert re.search("the store: .*raised KeyError.*: 'a mistake in the store'", done.stdout)
     [again] = re.findall(r"^again: leanflow simulate (.*)$", done.stdout, re.MULTILINE)
     assert re.fullmatch(r"--seed \d+ --processes 2 --storm 0.5 --steps \d+", again)
-    once_more = run(*again.split())
+    once_more = run("simulate", *again.split())
     assert once_more.exit_code == 1
     assert once_more.stdout == done.stdout
 
@@ -60,6 +52,6 @@ def test_a_failing_run_is_shown_short_and_can_be_played_again(monkeypatch: pytes
 )
 def test_bad_flags_are_refused(arguments: tuple[str, str]) -> None:
     """Exit status 2, and the name of the flag."""
-    done = run(*arguments)
+    done = run("simulate", *arguments)
     assert done.exit_code == 2
     assert arguments[0] in done.output
