@@ -258,7 +258,11 @@ class Steps:
         """Return the requests that an id names or named. Only finds are remembered; ids are never taken away."""
         found = self._owners.get((kind, value))
         if found is None:
-            found = tuple(await self._store.owners(self._scope, kind, value))
+            requests = await self._store.owners(self._scope, kind, value)
+            for request in requests:
+                if self._known.get(request.id) is None:  # what is known may be newer
+                    self.know(request)
+            found = tuple(request.id for request in requests)
             if found:
                 self._owners.put((kind, value), found)
         return found

@@ -97,8 +97,8 @@ class Store(Protocol):
         """Return a request as last committed, or None."""
         ...
 
-    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
-        """Return the ids of the requests that this id names or named."""
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[DataRequest]:
+        """Return the requests that this id names or named, as last committed, in the order of their ids."""
         ...
 
     async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:

@@ -425,7 +425,7 @@ async def test_text_of_any_kind_is_kept_as_it_is(prefix: str) -> None:
         step = a_step(request, odd, ids=((IdKind.results, odd),), announcements=(told,))
         assert (await store.commit(step)).outcome is Outcome.committed
         assert await store.seen(SCOPE, odd)
-        assert await store.owners(SCOPE, IdKind.results, odd) == [request.id]
+        assert [one.id for one in await store.owners(SCOPE, IdKind.results, odd)] == [request.id]
         assert [row.key for row in await store.outbox(SCOPE)] == [odd]
         assert (await store.create(a_creation(a_request(2, key=odd)))).by_key
         assert await store.erase(SCOPE, request.id, now=at(1))

@@ -99,6 +99,8 @@ async def _reading(work: Work) -> AsyncIterator[str]:
     assert await store.seen(SCOPE, f"event:{some}0")
     yield "whom an id names"
     assert await store.owners(SCOPE, IdKind.results, f"r-{some}")
+    names = [f"r-{live_id(number)}" for number in range(1, 65)]
+    await work.ask(_sql.OWNERS_MANY, [scope_number(SCOPE)] * 64, ["results"] * 64, names)
     yield "whether an id was buried"
     assert await store.buried(SCOPE, "gone", some)
     yield "a value kept under a name"

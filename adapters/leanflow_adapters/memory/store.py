@@ -99,9 +99,10 @@ class MemoryStore:
         slot = self._open_data().slot(scope, request_id)
         return None if slot is None else slot.request
 
-    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
-        """Return the ids of the requests that this id names or named."""
-        return sorted(self._open_data().ids.get((scope, kind, value), ()))
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[DataRequest]:
+        """Return the requests that this id names or named, as last committed."""
+        data = self._open_data()
+        return [data.requests[request_id].request for request_id in sorted(data.ids.get((scope, kind, value), ()))]
 
     async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:
         """Return when what the id names was purged or erased, or None."""

@@ -128,10 +128,10 @@ class Methods(ABC):
         found = await self._ask(_sql.LOAD, scope_number(scope), row_id(request_id))
         return _rows.request(found[0]) if found else None
 
-    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
-        """Return the ids of the requests that this id names or named."""
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[DataRequest]:
+        """Return the requests that this id names or named, as last committed."""
         found = await self._ask(_sql.OWNERS, scope_number(scope), kind.value, text(value))
-        return [str(row["request_id"]) for row in found]
+        return [_rows.request(row) for row in found]
 
     async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:
         """Return when what the id names was purged or erased, or None."""
@@ -364,8 +364,19 @@ class Methods(ABC):
 
     async def rewrite(self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]) -> int:
         """Replace each body by the bytes beside it where the stored ones still lie there; return how many."""
-        written = 0
-        for body, content in bodies:
+        written, left = await self._rewrite_pages(scope, bodies)
+        for body, content in left:
             found = await self._ask(_sql.REWRITE[body.part], scope_number(scope), *body.place, body.stored, content)
             written += len(found)
         return written
+
+    async def _rewrite_pages(
+        self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]
+    ) -> tuple[int, Sequence[tuple[Body, bytes]]]:
+        """Replace pages in one round trip; return how many, and what is left to be asked for one by one."""
+        pages = [(*body.place, body.stored, content) for body, content in bodies if body.part is Part.pages]
+        if not pages:
+            return 0, bodies
+        found = await self._ask(_sql.REWRITE_PAGES, scope_number(scope), *map(list, zip(*pages, strict=True)))
+        done = {pages[row["number"] - 1][:2] for row in found}
+        return len(done), [(body, new) for body, new in bodies if body.part is not Part.pages or body.place not in done]

@@ -16,9 +16,9 @@ from leanflow_adapters.postgres._rows import row_id, scope_number, text
 __all__ = [
     "BODIES", "BRING_BACK", "BURIED", "BURY", "CLAIM", "CLAIM_OUTBOX", "COUNTS", "DELIVER", "EARLY",
     "ERASE", "FAIL_DELIVERY", "HISTORY", "LAG", "LOAD", "LOAD_MANY", "MARK", "NEXT_DUE", "NOW", "ORPHAN", "ORPHAN_TOLD",
-    "OUTBOX", "OWNERS", "PAGES", "PARKED", "PARKED_DUE", "PRUNE_INBOX", "PRUNE_STONES", "PURGE", "PURGE_PAGES",
-    "RECALL", "REGISTER", "RELEASE", "REMEMBER", "RENEW", "REPARK", "REWRITE", "SCOPE", "SEEN", "TALLY", "UNDER_WAY",
-    "UNREGISTER", "find",
+    "OUTBOX", "OWNERS", "OWNERS_MANY", "PAGES", "PARKED", "PARKED_DUE", "PRUNE_INBOX", "PRUNE_STONES", "PURGE",
+    "PURGE_PAGES", "RECALL", "REGISTER", "RELEASE", "REMEMBER", "RENEW", "REPARK", "REWRITE", "SCOPE", "SEEN", "TALLY",
+    "UNDER_WAY", "UNREGISTER", "find",
 ]  # fmt: skip
 
 NOW = "SELECT clock_timestamp()"
@@ -29,7 +29,12 @@ LOAD = 'SELECT record, call_no FROM "leanflow".requests WHERE scope = $1 AND id 
 LOAD_MANY = 'SELECT id, scope, record, call_no FROM "leanflow".requests WHERE id = ANY ($1::uuid[])'
 SEEN = 'SELECT 1 FROM "leanflow".inbox WHERE scope = $1 AND key = $2'
 BURIED = 'SELECT at FROM "leanflow".tombstones WHERE scope = $1 AND digest = $2'
-OWNERS = 'SELECT request_id FROM "leanflow".ids WHERE scope = $1 AND kind = $2 AND value = $3 ORDER BY request_id'
+OWNERS = """SELECT r.record, r.call_no FROM "leanflow".ids i JOIN "leanflow".requests r ON r.id = i.request_id
+    WHERE i.scope = $1 AND i.kind = $2 AND i.value = $3 ORDER BY i.request_id"""
+OWNERS_MANY = """SELECT n.number, r.record, r.call_no
+    FROM unnest($1::bigint[], $2::text[], $3::text[]) WITH ORDINALITY n (scope, kind, value, number)
+    JOIN "leanflow".ids i ON i.scope = n.scope AND i.kind = n.kind AND i.value = n.value
+    JOIN "leanflow".requests r ON r.id = i.request_id ORDER BY n.number, i.request_id"""
 HISTORY = """SELECT h.request_id, h.version, h.key, h.at, h.tag, h.trigger, h.from_state, h.to_state, h.declined,
     h.event FROM "leanflow".history h JOIN "leanflow".requests r ON r.id = h.request_id
     WHERE r.scope = $1 AND r.id = $2 ORDER BY h.number"""
@@ -257,6 +262,20 @@ BODIES = {
     Part.announcements: """SELECT key AS first, sink AS second, kind AS tag, convert_to(payload, 'UTF8') AS raw
         FROM "leanflow".outbox WHERE scope = $1 AND (sink, key) > ($3::text, $2::text) ORDER BY sink, key LIMIT $4""",
 }
+# Many at once pass over what somebody has locked: that one is then written alone, by whoever holds nothing meanwhile.
+REWRITE_PAGES = Write(
+    "postgres.after_rewrite",
+    """WITH here AS MATERIALIZED (
+        SELECT n.number, p.ctid AS place, n.content
+        FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[])
+            WITH ORDINALITY AS n (first, second, stored, content, number),
+        LATERAL (SELECT id FROM "leanflow".requests r WHERE r.scope = $1 AND r.id = n.first::uuid) AS r,
+        LATERAL (SELECT ctid FROM "leanflow".pages p
+            WHERE p.request_id = r.id AND p.page = n.second::integer AND p.raw = n.stored
+            FOR NO KEY UPDATE SKIP LOCKED) AS p)
+    UPDATE "leanflow".pages p SET raw = here.content FROM here WHERE p.ctid = here.place
+    RETURNING here.number""",
+)
 REWRITE = {
     Part.pages: Write(
         "postgres.after_rewrite",

@@ -1,4 +1,4 @@
-"""What the callers of one process share statements for: steps, creations, and loading single requests."""
+"""What the callers of one process share statements for: steps, creations, and requests by their own id or Lean's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leanflow_adapters.postgres._lane import Lane
 from leanflow_adapters.postgres._rows import Row
 from leanflow_adapters.postgres._steps import HELD, CreationRow, StepRow
 
-__all__ = ["Load", "Traffic"]
+__all__ = ["Load", "Name", "Traffic"]
 
 _SHARE = 4  # of that many connections, one at most waits for steps that are held, and one for creations
 _STEP_PATIENCE = 2.0  # seconds until a held step has its turn to wait; as long as it waits then
@@ -32,6 +32,25 @@ class Load:
 
     scope: int
     id: UUID
+
+    @property
+    def exclusive(self) -> tuple[Hashable, ...]:
+        """Any number may ask for the same."""
+        return ()
+
+    @property
+    def weight(self) -> int:
+        """It brings no bodies."""
+        return 0
+
+
+@attrs.frozen(eq=False)
+class Name:
+    """A wish for the requests that one of Lean's ids names."""
+
+    scope: int
+    kind: str
+    value: str
 
     @property
     def exclusive(self) -> tuple[Hashable, ...]:
@@ -57,10 +76,12 @@ class Traffic:
         self.steps: Lane[StepRow, Committed] = Lane(self._commit, self._commit_alone, width=width)
         self.creations: Lane[CreationRow, Created] = Lane(self._create, self._create_alone, width=width)
         self.loads: Lane[Load, Sequence[Row]] = Lane(self._load, self._load_alone, width=width)
+        self.names: Lane[Name, Sequence[Row]] = Lane(self._owners, self._owners_alone, width=width)
 
     async def drain(self) -> None:
         """Return once nothing is queued or on its way."""
-        await asyncio.gather(self.steps.drain(), self.creations.drain(), self.loads.drain())
+        lanes = (self.steps, self.creations, self.loads, self.names)
+        await asyncio.gather(*(lane.drain() for lane in lanes))
 
     async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
         async with self._pool.acquire() as connection:
@@ -116,6 +137,16 @@ class Traffic:
 
     async def _load_alone(self, one: Load) -> Sequence[Row]:
         return await self._alone(_sql.LOAD, one.scope, one.id)
+
+    async def _owners(self, names: Sequence[Name]) -> list[Sequence[Row] | None]:
+        found: list[list[Row]] = [[] for _ in names]
+        columns = zip(*((one.scope, one.kind, one.value) for one in names), strict=True)
+        for row in await self._alone(_sql.OWNERS_MANY, *columns):
+            found[row["number"] - 1].append(row)
+        return list(found)
+
+    async def _owners_alone(self, one: Name) -> Sequence[Row]:
+        return await self._alone(_sql.OWNERS, one.scope, one.kind, one.value)
 
 
 @asynccontextmanager

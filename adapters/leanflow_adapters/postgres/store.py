@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from leanflow._request import DataRequest, Scope
+from leanflow._request import DataRequest, IdKind, Scope
 from leanflow._sites import site
 from leanflow.errors import InvalidRequest, MigrationNeeded, NotStarted
 from leanflow.ports import Committed, Created, Creation, Outcome, Store
@@ -24,9 +24,9 @@ from leanflow_adapters.postgres._hints import Hearing, Hints
 from leanflow_adapters.postgres._joined import joined, joined_blocking, whereabouts
 from leanflow_adapters.postgres._methods import Ask, Methods
 from leanflow_adapters.postgres._migrate import VERSION, found_version, migrate, statements
-from leanflow_adapters.postgres._rows import Row, request, row_id, scope_number
+from leanflow_adapters.postgres._rows import Row, request, row_id, scope_number, text
 from leanflow_adapters.postgres._steps import CreationRow, StepRow
-from leanflow_adapters.postgres._traffic import Load, Traffic
+from leanflow_adapters.postgres._traffic import Load, Name, Traffic
 
 __all__ = ["PostgresStore"]
 
@@ -297,6 +297,11 @@ class PostgresStore(Methods):
         number, loads = row_id(request_id), self._flow().loads
         found = [] if number is None else await loads.ask(Load(scope_number(scope), number))
         return request(found[0]) if found else None
+
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[DataRequest]:
+        """Return the requests that this id names or named, as last committed."""
+        found = await self._flow().names.ask(Name(scope_number(scope), kind.value, text(value) or ""))
+        return [request(row) for row in found]
 
     async def _commit(self, row: StepRow) -> Committed:
         committed = await self._flow().steps.ask(row)

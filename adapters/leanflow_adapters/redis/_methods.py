@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -70,10 +71,11 @@ class Methods(Upkeep):
         record, call_no = await self._ask("HMGET", self._key(scope, b"r:", request_id), "record", "call_no")
         return None if record is None else _rows.request(record, call_no)
 
-    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
-        """Return the ids of the requests that this id names or named."""
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[DataRequest]:
+        """Return the requests that this id names or named, as last committed."""
         found = await self._ask("SMEMBERS", self._key(scope, b"id:", f"{kind}:{value}"))
-        return sorted(text(one) for one in found)
+        requests = await asyncio.gather(*(self.load(scope, request_id) for request_id in sorted(map(text, found))))
+        return [request for request in requests if request is not None]
 
     async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:
         """Return when what the id names was purged or erased, or None."""

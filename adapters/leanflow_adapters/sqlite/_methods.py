@@ -103,9 +103,9 @@ class Methods(ABC):
         """Return a request as last committed, or None."""
         return await self._read(lambda _: _reads.load(scope, request_id, self._recent))
 
-    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[str]:
-        """Return the ids of the requests that this id names or named."""
-        return await self._read(lambda _: _reads.owners(scope, kind, value))
+    async def owners(self, scope: Scope, kind: IdKind, value: str) -> Sequence[DataRequest]:
+        """Return the requests that this id names or named, as last committed."""
+        return await self._read(lambda _: _reads.owners(scope, kind, value, self._recent))
 
     async def buried(self, scope: Scope, kind: str, value: str) -> datetime | None:
         """Return when what the id names was purged or erased, or None."""

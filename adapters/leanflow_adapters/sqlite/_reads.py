@@ -40,7 +40,10 @@ __all__ = [
 ]
 
 _LOAD = Read("SELECT record, call_no, version FROM leanflow_requests WHERE id = ?2 AND scope = ?1")
-_OWNERS = Read("SELECT request_id FROM leanflow_ids WHERE scope = ?1 AND kind = ?2 AND value = ?3 ORDER BY request_id")
+_OWNERS = Read(
+    """SELECT r.id, r.record, r.call_no, r.version FROM leanflow_ids i JOIN leanflow_requests r ON r.id = i.request_id
+    WHERE i.scope = ?1 AND i.kind = ?2 AND i.value = ?3 ORDER BY i.request_id"""
+)
 _HISTORY = Read(
     """SELECT request_id, version, key, at, tag, trigger, from_state, to_state, declined, event FROM leanflow_history
     WHERE request_id = (SELECT id FROM leanflow_requests WHERE id = ?2 AND scope = ?1) ORDER BY number"""
@@ -76,17 +79,18 @@ def buried(scope: Scope, kind: str, value: str) -> Plan[datetime | None]:
 def load(scope: Scope, request_id: str, recent: Recent | None) -> Plan[DataRequest | None]:
     """Return one request."""
     found = yield _LOAD, (scope_number(scope), request_id)
-    if not found:
-        return None
-    record, call_no, version = found[0]
-    known = recent.get(request_id, version, call_no) if recent is not None else None
-    return request_of(record, call_no) if known is None else known
+    return _known_or_read(recent, request_id, *found[0]) if found else None
 
 
-def owners(scope: Scope, kind: IdKind, value: str) -> Plan[Sequence[str]]:
+def owners(scope: Scope, kind: IdKind, value: str, recent: Recent | None) -> Plan[Sequence[DataRequest]]:
     """Return the requests of an id."""
     found = yield _OWNERS, (scope_number(scope), kind.value, value)
-    return [request_id for (request_id,) in found]
+    return [_known_or_read(recent, *row) for row in found]
+
+
+def _known_or_read(recent: Recent | None, request_id: str, record: str, call_no: int, version: int) -> DataRequest:
+    known = recent.get(request_id, version, call_no) if recent is not None else None
+    return request_of(record, call_no) if known is None else known
 
 
 def find(scope: Scope, query: Query) -> Plan[Sequence[DataRequest]]:

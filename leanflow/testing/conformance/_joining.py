@@ -74,7 +74,7 @@ class Joining:
             step = a_step(request, "event-1", changes={"reconnect_id": "c-1"}, ids=((IdKind.reconnect, "c-1"),))
             await joined.commit(step)
             assert await joined.load(SCOPE, request.id) == step.after
-            assert await joined.owners(SCOPE, IdKind.reconnect, "c-1") == [request.id]
+            assert [one.id for one in await joined.owners(SCOPE, IdKind.reconnect, "c-1")] == [request.id]
             assert len(await joined.find(SCOPE, Query())) == 2
             assert len(await joined.history(SCOPE, request.id)) == 2
             assert await store.load(SCOPE, request.id) == request

@@ -208,6 +208,6 @@ async def _check_taken(world: World, store: Store, key: str, raw: bytes) -> None
         if owners or key not in {one.key for one in parked}:
             world.violate("I2", f"{key} was answered 200, and is gone")
         return
-    for request_id in owners[:1]:
-        if key not in {row.key for row in await store.history(scope, request_id)}:
+    for request in owners[:1]:
+        if key not in {row.key for row in await store.history(scope, request.id)}:
             world.violate("I2", f"{key} was answered 200, and is in no history")
