@@ -70,16 +70,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("shop", None)
 
 
-async def _filled(path: Path, environment: str = "sandbox") -> tuple[DataRequest, DataRequest]:
+async def _filled(path: Path, region: str = "uae") -> tuple[DataRequest, DataRequest]:
     clock = HandClock(datetime.now(UTC))
-    bank = Mockbank(now=clock.now(), app="shop")
+    bank = Mockbank(now=clock.now(), app="shop", region=region)
     lean = MockbankTransport(bank, clock)
     flows = LeanFlow(
         store=SQLiteStore(path),
         transport=lean,
         webhook_secrets=["hidden"],
         app="shop",
-        environment=environment,
+        region=region,
         clock=clock,
         workers=0,
     )
@@ -179,17 +179,17 @@ def test_the_only_application_of_a_store_need_not_be_named(shop: Shop, command: 
 
 def test_of_several_applications_one_is_named(shop: Shop) -> None:
     """They are listed, with exit status 2, and nothing is looked at."""
-    asyncio.run(_filled(shop.path, environment="production"))
+    asyncio.run(_filled(shop.path, region="ksa"))
     for options in ((), ("--app", "shop")):
         result = run("list", "--store", shop.url, *options)
         assert (result.exit_code, result.stdout) == (2, "")
         told = result.stderr.partition("say which\n")[2]
         assert told == (
-            "  --app shop --environment production --region uae\n  --app shop --environment sandbox --region uae\n"
+            "  --app shop --environment sandbox --region ksa\n  --app shop --environment sandbox --region uae\n"
         )
-    result = run("list", "--store", shop.url, "--environment", "production", "--json")
+    result = run("list", "--store", shop.url, "--region", "ksa", "--json")
     assert len(json.loads(result.stdout)) == 2
-    assert result.stderr == "app 'shop', production, uae\n"
+    assert result.stderr == "app 'shop', sandbox, ksa\n"
 
 
 def test_an_empty_store_is_said_to_be_empty(here: Path) -> None:
