@@ -462,3 +462,38 @@ async def test_sandbox_never_touches_production(clock: FakeClock, lean: Lean, ma
         assert (await sandbox.get(request_id)).state is State.requested
         await deliver(sandbox, raw)
         assert (await sandbox.get(request_id)).state is State.results_ready
+
+
+class Counted(SQLiteStore):
+    """Tells what it was asked for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked: list[str] = []
+
+    async def owners(self, *place: Any) -> Any:
+        """As the other."""
+        self.asked.append("owners")
+        return await super().owners(*place)
+
+    async def load(self, *place: Any) -> Any:
+        """As the other."""
+        self.asked.append("load")
+        return await super().load(*place)
+
+    async def commit(self, step: Any) -> Any:
+        """As the other."""
+        self.asked.append("commit")
+        return await super().commit(step)
+
+
+async def test_a_process_that_knows_nothing_looks_once(clock: FakeClock, lean: Lean, tmp_path: Path) -> None:
+    """A webhook costs it one look at who owns the id, which brings the request, and the commit."""
+    async with engine(SQLiteStore(tmp_path / "flows.db"), lean, clock) as flows:
+        request_id, raw = await _pending(flows, lean)
+    store = Counted(tmp_path / "flows.db")
+    async with engine(store, lean, clock) as flows:
+        store.asked.clear()
+        [reply] = await deliver(flows, raw)
+        assert (reply.status, store.asked) == (200, ["owners", "commit"])
+        assert (await flows.get(request_id)).state is State.results_ready
