@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from leanflow.testing import FakeClock
+from tests.support.copying import Places
 from tests.support.engine import STORES, StoreMaker, maker_of
 from tests.support.lean import Lean
 
@@ -27,3 +29,11 @@ def clock() -> FakeClock:
 def lean(clock: FakeClock) -> Lean:
     """Lean, in v2."""
     return Lean(clock)
+
+
+@pytest.fixture
+async def places(tmp_path: Path) -> AsyncIterator[Places]:
+    """Places for stores, which are gone afterwards."""
+    made = Places(tmp_path)
+    yield made
+    await made.remove()
