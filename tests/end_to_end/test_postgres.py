@@ -15,7 +15,8 @@ import pytest
 from leanflow import Change, Handlers, LeanFlow, Policy, State
 from leanflow._request import DataRequest
 from leanflow.errors import MigrationNeeded, StoreUnavailable
-from leanflow.ports import Announcement, Created, Outcome, Query
+from leanflow.events import Page
+from leanflow.ports import Announcement, Created, Outcome, Part, Query
 from leanflow.testing.conformance._samples import (
     ALL,
     SCOPE,
@@ -25,6 +26,7 @@ from leanflow.testing.conformance._samples import (
     a_request,
     a_step,
     at,
+    end,
     stored,
 )
 from leanflow_adapters.postgres import PostgresStore
@@ -150,6 +152,25 @@ async def test_one_bad_creation_fails_alone(store: PostgresStore) -> None:
     first, refused, last = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(refused, StoreUnavailable)
     assert all(isinstance(one, Created) and one.is_new for one in (first, last))
+
+
+async def test_a_page_that_somebody_holds_is_written_anew_once_it_is_free(store: PostgresStore, schema: str) -> None:
+    """It is passed over, and then waited for alone: nothing else is locked meanwhile, and none stays as it was."""
+    request = await stored(store, 1)
+    await store.commit(end(request, pages=tuple(Page(number=number, raw=b"old") for number in range(3))))
+    bodies = await store.bodies(SCOPE, Part.pages, limit=9)
+    connection = await asyncpg.connect(URL)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(f'SELECT FROM "{schema}".pages WHERE page = 0 FOR UPDATE')
+    writing = asyncio.ensure_future(store.rewrite(SCOPE, [(body, b"new") for body in bodies]))
+    free = f'SELECT FROM "{schema}".pages WHERE page > 0 AND raw = $1 FOR UPDATE SKIP LOCKED'
+    while len(await do(free, b"new")) < 2:
+        assert not writing.done()
+    await transaction.rollback()
+    await connection.close()
+    assert await writing == 3
+    assert {page.raw for page in await store.pages(SCOPE, request.id)} == {b"new"}
 
 
 async def _now(store: PostgresStore, request: DataRequest) -> DataRequest:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from leanflow._request import Scope
+from leanflow_adapters.redis._lane import Command
 from leanflow_adapters.redis._rows import written
 from leanflow_adapters.redis._scripts import Script
 
@@ -31,8 +33,8 @@ class Asking(ABC):
         """
 
     @abstractmethod
-    async def _ask_alone(self, *command: Any) -> Any:
-        """Do the same on a connection of its own: what takes its time holds up no step."""
+    async def _ask_together(self, commands: Sequence[Command]) -> Sequence[Any]:
+        """Send commands in one round trip on a connection of their own: what takes its time holds up no step."""
 
     @abstractmethod
     def _moment(self, now: datetime) -> bytes:
@@ -40,6 +42,10 @@ class Asking(ABC):
 
     async def _run(self, script: Script, name: bytes, scope: Scope, *arguments: Any, weight: int = 0) -> Any:
         return await self._ask(script, self._base(scope), name, *arguments, weight=weight)
+
+    async def _ask_alone(self, *command: Any) -> Any:
+        [reply] = await self._ask_together([command])
+        return reply
 
     async def _run_alone(self, script: Script, name: bytes, scope: Scope, *arguments: Any) -> Any:
         return await self._ask_alone(script, self._base(scope), name, *arguments)

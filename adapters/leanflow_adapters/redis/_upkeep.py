@@ -134,11 +134,12 @@ class Upkeep(Asking):
 
     async def rewrite(self, scope: Scope, bodies: Sequence[tuple[Body, bytes]]) -> int:
         """Replace each body by the bytes beside it where the stored ones still lie there; return how many."""
-        count = 0
-        for body, content in bodies:
-            name = b"rewrite_" + body.part.value.encode()
-            count += await self._run_alone(UPKEEP, name, scope, *map(written, body.place), body.stored, content)
-        return count
+        base = self._base(scope)
+        commands = [
+            (UPKEEP, base, f"rewrite_{body.part}".encode(), *map(written, body.place), body.stored, content)
+            for body, content in bodies
+        ]
+        return sum(await self._ask_together(commands))
 
 
 def _indexes(query: Query) -> Sequence[bytes]:

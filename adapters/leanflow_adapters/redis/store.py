@@ -209,21 +209,22 @@ class RedisStore(Methods):
             raise NotStarted("store")
         return await self._lane.ask(command, weight)
 
-    async def _ask_alone(self, *command: Any) -> Any:
+    async def _ask_together(self, commands: Sequence[Command]) -> Sequence[Any]:
         if self._client is None:
             raise NotStarted("store")
-        task = asyncio.ensure_future(send(self._client, [command]))
+        task = asyncio.ensure_future(send(self._client, commands))
         self._alone.add(task)
         task.add_done_callback(self._done)
         try:
-            [reply] = await asyncio.shield(task)
+            replies = await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled():
                 raise StoreUnavailable("closed before it was answered") from None
             raise
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
     def _done(self, task: asyncio.Task[list[Any]]) -> None:
         self._alone.discard(task)
