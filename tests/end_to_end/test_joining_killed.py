@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,31 @@ from tests.support.joined_crowd import store_of
 from tests.support.postgres import do, drop, fresh_schema
 
 TRANSACTIONS = 50  # of each kind on each database
+Crowd = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[Crowd]:
+    """Give what has children work and die: a process that has read all the code once."""
+    command = [sys.executable, "-m", "tests.support.joined_crowd"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        asking, answering = process.stdin, process.stdout
+        assert asking is not None
+        assert answering is not None
+
+        def raised(*how: object) -> dict[str, Any]:
+            print(json.dumps(how), file=asking, flush=True)
+            line = answering.readline()
+            assert line, "the crowd's process has ended: it has said why"
+            told: dict[str, Any] = json.loads(line)
+            return told
+
+        yield raised
 
 
 @pytest.mark.parametrize("where", ["sqlite", "postgres"])
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_both_or_none_whoever_dies(kind: str, where: str, tmp_path: Path) -> None:
+def test_both_or_none_whoever_dies(crowd: Crowd, kind: str, where: str, tmp_path: Path) -> None:
     """Killed before, inside and after transactions and handlers: both rows or none, and each effect exactly once."""
     if where == "sqlite":
         database = Database(path=tmp_path / "app.db")
@@ -31,22 +52,18 @@ def test_both_or_none_whoever_dies(kind: str, where: str, tmp_path: Path) -> Non
         own.do("CREATE TABLE effects (request TEXT)")
         own.commit()
         own.close()
-        _check(kind, database, str(database.path))
+        _check(crowd(kind, str(database.path), f"seed-{kind}", TRANSACTIONS), database)
         return
     schema = asyncio.run(fresh_schema())
     try:
         for table in ("cases (id text, request text)", "effects (request text)"):
             asyncio.run(do(f'CREATE TABLE "{schema}".{table}'))
-        _check(kind, Database(schema=schema), schema)
+        _check(crowd(kind, schema, f"seed-{kind}", TRANSACTIONS), Database(schema=schema))
     finally:
         asyncio.run(drop(schema))
 
 
-def _check(kind: str, database: Database, place: str) -> None:
-    command = [sys.executable, "-m", "tests.support.joined_crowd", kind, place, f"seed-{kind}", str(TRANSACTIONS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    crowd = json.loads(done.stdout)
+def _check(crowd: dict[str, Any], database: Database) -> None:
     own = Application(database)
     cases = {int(number): request for number, request in own.do(f"SELECT * FROM {database.table('cases')}")}
     effects = [row[0] for row in own.do(f"SELECT * FROM {database.table('effects')}")]

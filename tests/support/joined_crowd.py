@@ -1,7 +1,8 @@
 """A process whose children work in joined transactions and kill themselves at random points.
 
-``python -m tests.support.joined_crowd KIND PATH_OR_SCHEMA SEED TRANSACTIONS`` prints, as JSON, what the children said
-of each transaction before they died, and how many of them there were.
+``python -m tests.support.joined_crowd`` reads lines ``[KIND, PATH_OR_SCHEMA, SEED, TRANSACTIONS]``, and answers each
+with JSON: what the children said of each transaction before they died, and how many of them there were. It touches no
+database itself, so that each child finds its own.
 """
 
 from __future__ import annotations
@@ -131,8 +132,9 @@ def _bear(work: Callable[[_Say], None]) -> tuple[list[list[str]], bool]:
     return said, not killed
 
 
-def _main(kind: str, place: str, seed: str, transactions: str) -> None:
-    database, last, born = database_of(place), int(transactions), 0
+def _raised(kind: str, place: str, seed: str, last: int) -> dict[str, Any]:
+    """Have children work until all is done; return what they said, and how many there were."""
+    database, born = database_of(place), 0
     told: dict[int, str] = {}
 
     def grown(say: _Say) -> _Child:
@@ -148,8 +150,9 @@ def _main(kind: str, place: str, seed: str, transactions: str) -> None:
     while not lived:
         _, lived = _bear(lambda say: grown(say).work())
         born += 1
-    json.dump({"told": told, "children": born}, sys.stdout)
+    return {"told": told, "children": born}
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    for line in sys.stdin:
+        print(json.dumps(_raised(*json.loads(line))), flush=True)
