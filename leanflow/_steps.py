@@ -255,7 +255,12 @@ class Steps:
         self._known.pop(request_id)
 
     async def owners(self, kind: IdKind, value: str) -> tuple[str, ...]:
-        """Return the requests that an id names or named. Only finds are remembered; ids are never taken away."""
+        """Return the requests that an id names or named. Only finds are remembered; ids are never taken away.
+
+        What is remembered may lack one that another process named since. If those that are known have no use for the
+        event, `hear` looks again. If one takes it in, the other goes by its wake (`entity.reconnected`), else by its
+        next probe: looking each time would cost every webhook a round trip.
+        """
         found = self._owners.get((kind, value))
         if found is None:
             requests = await self._store.owners(self._scope, kind, value)
@@ -293,7 +298,18 @@ class Steps:
                 if not heard.dropped:
                     self._remember(NOBODY, event)
                 return heard
-        return await self._hear_for(owners, event, announce=announce)
+        assert route is not None
+        heard = await self._hear_for(owners, event, announce=announce)
+        return await self._hear_again(heard, route, owners, event) if _is_of_no_use(heard) else heard
+
+    async def _hear_again(self, heard: Heard, route: tuple[IdKind, str], known: Sequence[str], event: Webhook) -> Heard:
+        """Look for whom another process has named since, now that none of those that were known had a use for it."""
+        self._owners.pop(route)
+        others = [owner for owner in await self.owners(*route) if owner not in known]
+        if not others:
+            return heard
+        more = await self._hear_for((known[0], *others), event, announce=False)  # the first has had it
+        return Heard(steps=(*heard.steps, *(step for step in more.steps if step.request.id in others)))
 
     async def _hear_alone(self, event: Webhook, route: tuple[IdKind, str] | None, *, announce: bool) -> Heard:
         if route is not None:
@@ -418,6 +434,14 @@ class Steps:
 
 def _is_duplicate(decision: Decision) -> bool:
     return isinstance(decision, Declined) and decision.reason is Reason.duplicate
+
+
+def _is_of_no_use(heard: Heard) -> bool:
+    """Return whether all that a webhook names declined it, for another reason than that they have it or will have."""
+    return bool(heard.steps) and all(
+        isinstance(step.decision, Declined) and not _is_duplicate(step.decision) and not _is_early(step.decision)
+        for step in heard.steps
+    )
 
 
 def _is_early(decision: Decision) -> bool:

@@ -14,8 +14,8 @@ from leanflow.errors import StoreUnavailable
 from leanflow.events import ResultsReady
 from leanflow.testing import FakeClock
 from leanflow_adapters.sqlite import SQLiteStore
-from tests.support.engine import StoreMaker, check_history, engine
-from tests.support.lean import Lean, signed, webhook
+from tests.support.engine import StoreMaker, check_history, deliver, engine
+from tests.support.lean import Lean, answer, signed, webhook
 from tests.support.stores import unsteady
 
 
@@ -45,6 +45,52 @@ async def test_fifty_racers_of_two_engines_lose_no_event(make: StoreMaker, clock
         check_history(rows)
         final = await two.get(request.id)
         assert (final.version, len(rows)) == (rows[-1].version, 53)
+
+
+async def test_an_id_that_another_process_named_again_is_looked_for(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """A webhook that no request of its id has a use for, as far as this process knows, finds the one made elsewhere."""
+    lean.will("e", "pending")
+    async with engine(make(), lean, clock) as one, engine(make(), lean, clock, seed=1) as two:
+        first = await one.request("accounts", entity_id="e")
+        assert first.results_id is not None
+        lean.finish(first.results_id)
+        await deliver(one, *lean.take())  # from here on this process knows whose id it is
+        await one.tick()
+        lean.will("e", answer({"status": "PENDING", "results_id": first.results_id}, 202))
+        second = await two.request("accounts", entity_id="e", give_up_after=timedelta(hours=1))
+        assert (second.results_id, second.state) == (first.results_id, State.requested)
+        lean.finish(first.results_id)
+        raws = lean.take()
+        await deliver(one, *raws, *raws)
+        rows = await two.history(second.id)
+        assert [row.trigger for row in rows].count("results_ready") == 1
+        assert [row.trigger for row in await one.history(first.id)].count("results_ready") == 1
+        check_history(rows)
+        await one.tick()
+        assert (await two.get(second.id)).state is State.fetched
+
+
+async def test_an_id_that_two_processes_named_wakes_whom_one_does_not_know(
+    make: StoreMaker, clock: FakeClock, lean: Lean
+) -> None:
+    """The user is back for both requests: the one that this process knows takes that in, the other is woken for it."""
+    lean.will("e", "reconnect")
+    async with engine(make(), lean, clock) as one, engine(make(), lean, clock, seed=1) as two:
+        first = await one.request("accounts", entity_id="e")
+        lean.will("e", answer({"status": "RECONNECT_REQUIRED", "results_id": first.results_id}))
+        second = await two.request("balances", entity_id="e", account_id="a")
+        assert second.reconnect_id == first.reconnect_id
+        lean.reconnect(first.reconnect_id or "")
+        await deliver(one, lean.take()[0])
+        await one.tick()
+        woken = await two.get(second.id)
+        assert (await one.get(first.id)).state is State.reconnected
+        assert woken.state in {State.requested, State.reconnected}
+        clock.advance(timedelta(minutes=1))
+        await one.tick()
+        assert {(await two.get(each.id)).state for each in (first, second)} == {State.fetched}
 
 
 RACER = """
