@@ -16,9 +16,9 @@ from playwright.async_api import Browser
 from tests.browser.chromium import CHROMIUM, chromium
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A running Chromium."""
+    """A running Chromium, which ends with the last of these modules."""
     if not CHROMIUM.exists():
         if os.environ.get("LEANFLOW_REQUIRE_SERVICES"):
             pytest.fail(f"a browser is required, and there is no {CHROMIUM}: see .ci/browser")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from importlib import resources
 from typing import Any
 
 import attrs
@@ -16,6 +15,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from leanflow import Call
 from leanflow.mockbank import Disturbance, Fault, Mockbank, Progress
 from leanflow_adapters.mockbank import HandClock, MockbankServer, serve
+from tests.browser.axe import judged
 from tests.browser.chromium import PHONE, WIDE, window
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -269,8 +269,6 @@ async def test_it_fits_its_window(browser: Browser, size: tuple[int, int]) -> No
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=str)
 async def test_axe_finds_nothing(browser: Browser, size: tuple[int, int]) -> None:
     """The rules of axe-core are kept; at least thirty apply."""
-    axe = pytest.importorskip("axe_playwright_python", reason="axe_playwright_python, which has axe-core, is missing")
-    rules = resources.files(axe).joinpath("axe.min.js").read_text(encoding="utf-8")
     async with watching(browser, size, webhook_url="http://127.0.0.1:1/") as on:
         entity = on.bank.connect("user-17", username="mockbank_user_3")
         on.bank.expire_session(entity)
@@ -278,8 +276,7 @@ async def test_axe_finds_nothing(browser: Browser, size: tuple[int, int]) -> Non
         on.bank.fault(Fault.http(503))
         await on.server.settle()
         await expect(on.section("webhooks")).to_contain_text("no answer")
-        await on.page.evaluate(rules)
-        said = await on.page.evaluate("axe.run(document)")
+        said = await judged(on.page)
     assert [(one["id"], one["help"]) for one in said["violations"]] == []
     assert len(said["passes"]) >= 30
 

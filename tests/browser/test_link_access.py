@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from tests.browser.axe import judged
 from tests.browser.chromium import PHONE
 from tests.browser.screens import SCREENS, frame_of, tour
 from tests.browser.stage import Stage, stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 FACTS = (Path(__file__).parent / "facts.js").read_text(encoding="utf-8")
 Screens = dict[str, dict[str, Any]]
 
@@ -32,8 +31,7 @@ async def screens(browser: Browser, request: pytest.FixtureRequest) -> AsyncIter
             frame = frame_of(on)
             seen[name] = await frame.evaluate(FACTS)
             seen[name]["heard"] = await frame.locator("body").aria_snapshot()
-            await frame.evaluate(AXE)
-            seen[name]["axe"] = await frame.evaluate("axe.run(document)")
+            seen[name]["axe"] = await judged(frame)
     yield {"language": {"is": request.param}, **seen}
 
 
