@@ -256,7 +256,7 @@ class LeanFlow(Life):
         if isinstance(permissions, str) or not permissions:
             raise InvalidRequest("permissions", "name at least one, in a list, as ['identity', 'accounts']")
         return ConnectPrompt(
-            app_token=self._app_token(),
+            app_token=self._app_token,
             customer_id=customer_id,
             permissions=tuple(permissions),
             sandbox=self._scope.environment == "sandbox",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from leanflow._effects import Accepted, Declined, Reason
@@ -315,15 +316,16 @@ class Operations:
         return ReconnectPrompt(
             request_id=request_id,
             number=prompted.prompt_number,
-            app_token=self._app_token(),
+            app_token=self._app_token,
             reconnect_id=prompted.reconnect_id,
             sandbox=prompted.environment == "sandbox",
             access_token=token,
             expires_at=prompted.expires_at,
         )
 
+    @cached_property
     def _app_token(self) -> str:
-        """Return the application's id for a prompt; say so where Lean's Link SDK will refuse it."""
+        """The application's id for prompts; says so, once, where Lean's Link SDK will refuse it."""
         ours, its = self._scope.app, self._settings.caller_app
         if ours == DEFAULT_APP and its is not None:
             return its

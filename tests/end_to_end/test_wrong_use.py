@@ -77,7 +77,7 @@ async def test_prompts_carry_an_application_that_lean_knows(
         prompts.append(await flows.connect_prompt(customer_id="c", permissions=["accounts"]))
     assert {prompt.to_dict()["app_token"] for prompt in prompts} == {handed}
     warnings = [record.getMessage() for record in caplog.records if "app_token" in record.getMessage()]
-    assert len(warnings) == (0 if told is None else 2)
+    assert len(warnings) == (0 if told is None else 1)  # not for each prompt
     assert all(str(told) in warning and "LeanFlow(app=…)" in warning for warning in warnings)
 
 
