@@ -59,7 +59,7 @@ def published(event: cloudevents.CloudEvent) -> Published:
 
 
 @asynccontextmanager
-async def on_nats() -> AsyncIterator[Stage]:
+async def on_nats(**settings: Any) -> AsyncIterator[Stage]:
     """JetStream."""
     name = nats.fresh_name()
     async with nats.connected() as client, Wire(nats.HOST, nats.PORT) as wire:
@@ -69,16 +69,16 @@ async def on_nats() -> AsyncIterator[Stage]:
             there = await nats.kept(client, name)
             return [published(cloudevents.read(msg.headers or {}, msg.data or b"")) for msg in there]
 
-        broker = NatsBroker(f"nats://127.0.0.1:{wire.port}", logger=None)
+        broker = NatsBroker(f"nats://127.0.0.1:{wire.port}", logger=None, reconnect_time_wait=0)
         try:
-            async with opened(broker, topic=name, stream=name) as bus:
+            async with opened(broker, topic=name, stream=name, **settings) as bus:
                 yield Stage(bus=bus, read=read, silent=wire.silent)
         finally:
             await nats.drop(name)
 
 
 @asynccontextmanager
-async def on_rabbitmq() -> AsyncIterator[Stage]:
+async def on_rabbitmq(**settings: Any) -> AsyncIterator[Stage]:
     """A durable queue."""
     async with rabbitmq.rabbit() as made, rabbitmq.wired() as (wire, url):
         there: list[Published] = []
@@ -90,12 +90,12 @@ async def on_rabbitmq() -> AsyncIterator[Stage]:
                 there.append(published(cloudevents.read(headers, got.body)))
             return list(there)
 
-        async with opened(RabbitBroker(url, logger=None), topic=made.queue) as bus:
+        async with opened(RabbitBroker(url, logger=None, reconnect_interval=0.1), topic=made.queue, **settings) as bus:
             yield Stage(bus=bus, read=read, silent=wire.silent)
 
 
 @asynccontextmanager
-async def on_redis() -> AsyncIterator[Stage]:
+async def on_redis(**settings: Any) -> AsyncIterator[Stage]:
     """A stream."""
     name = await redis.fresh_prefix()
     at = urlsplit(redis.URL)
@@ -108,14 +108,14 @@ async def on_redis() -> AsyncIterator[Stage]:
 
         broker = RedisBroker(f"redis://127.0.0.1:{wire.port}/0", logger=None)  # type: ignore[arg-type]  # its own none
         try:
-            async with opened(broker, topic=name) as bus:
+            async with opened(broker, topic=name, **settings) as bus:
                 yield Stage(bus=bus, read=read, silent=wire.silent)
         finally:
             await client.delete(name)
 
 
 @asynccontextmanager
-async def on_kafka() -> AsyncIterator[Stage]:
+async def on_kafka(**settings: Any) -> AsyncIterator[Stage]:
     """A topic of a mock cluster."""
     require_kafka()
     with KafkaCluster() as cluster:
@@ -134,14 +134,14 @@ async def on_kafka() -> AsyncIterator[Stage]:
             cluster.up()
 
         broker = KafkaBroker(cluster.servers, logger=None, acks="all", enable_idempotence=True)
-        async with opened(broker, topic=topic) as bus:
+        async with opened(broker, topic=topic, **settings) as bus:
             yield Stage(bus=bus, read=read, silent=silent)
 
 
 @pytest.fixture(params=[on_nats, on_rabbitmq, on_redis, on_kafka])
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest, timeout: float) -> AsyncIterator[Stage]:
     """Give a stage on each broker."""
-    async with request.param() as stage:
+    async with request.param(timeout=timeout) as stage:
         yield stage
 
 

@@ -51,9 +51,9 @@ class TestKafkaBus(BusConformance):
     """Over a cluster of its own."""
 
     @pytest.fixture
-    async def bus(self, cluster: KafkaCluster, topic: str) -> AsyncIterator[KafkaBus]:
+    async def bus(self, cluster: KafkaCluster, topic: str, timeout: float) -> AsyncIterator[KafkaBus]:
         """Give an open bus."""
-        bus = KafkaBus(cluster.servers, topic=topic, timeout=3, settings={"retry_backoff_ms": 20})
+        bus = KafkaBus(cluster.servers, topic=topic, timeout=timeout, settings={"retry_backoff_ms": 20})
         await bus.open()
         yield bus
         await bus.aclose()

@@ -16,7 +16,7 @@ from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, Message
 from leanflow.ports import OutboxRow
 from leanflow.testing.conformance import BusConformance, Published
 from leanflow_adapters._bus import Envelope
-from leanflow_adapters.nats import NatsBus, bus as bus_module
+from leanflow_adapters.nats import NatsBus
 from tests.support import nats as support
 from tests.support.wire import Wire
 
@@ -52,13 +52,14 @@ class TestNatsBus(BusConformance):
     envelope: Envelope = "structured"
 
     @pytest.fixture
-    async def bus(self, stream: str, wire: Wire) -> AsyncIterator[NatsBus]:
+    async def bus(self, stream: str, wire: Wire, timeout: float) -> AsyncIterator[NatsBus]:
         """Give an open bus."""
         bus = NatsBus(
             servers=f"nats://127.0.0.1:{wire.port}",
             stream=stream,
             topic=lambda event: f"{stream}.{event.kind}",
             envelope=self.envelope,
+            timeout=timeout,
         )
         await bus.open()
         yield bus
@@ -249,18 +250,16 @@ async def test_no_server_is_an_error_and_leaves_nothing() -> None:
 
 
 @pytest.mark.skipif(support.NatsServer.missing() is not None, reason="nats-server not found")
-async def test_a_server_that_stands_still_is_left_and_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_stands_still_is_left_and_asked_anew() -> None:
     """No confirmation: each row is told so, and the next batch goes over another connection."""
-    monkeypatch.setattr(bus_module, "CONFIRMING", 0.2)
     async with support.NatsServer() as server:
-        bus = NatsBus(servers=server.url, stream="out", topic="out", subjects=["out"], create=True)
+        bus = NatsBus(servers=server.url, stream="out", topic="out", subjects=["out"], create=True, timeout=1)
         await bus.open()
         server.freeze()
         (error,) = await bus.publish([ROW])
         server.thaw()
         assert isinstance(error, BusUnavailable)
         assert "no confirmation" in str(error)
-        monkeypatch.setattr(bus_module, "CONFIRMING", 5.0)
         assert list(await bus.publish([ROW])) == [None]
         await bus.aclose()
         async with support.connected(server.url) as client:

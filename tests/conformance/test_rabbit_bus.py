@@ -50,10 +50,10 @@ class TestRabbitBus(BusConformance):
     """Over a wire that can be cut."""
 
     @pytest.fixture
-    async def bus(self, broker: Broker) -> AsyncIterator[RabbitBus]:
+    async def bus(self, broker: Broker, timeout: float) -> AsyncIterator[RabbitBus]:
         """Give an open bus."""
         made, _, url = broker
-        bus = RabbitBus(url, exchange=made.exchange, topic=topic, timeout=3)
+        bus = RabbitBus(url, exchange=made.exchange, topic=topic, timeout=timeout)
         await bus.open()
         yield bus
         await bus.aclose()

@@ -60,13 +60,14 @@ class TestRedisStreamsBus(BusConformance):
     envelope: Envelope = "structured"
 
     @pytest.fixture
-    async def bus(self, stream: str, wire: Wire, client: Any) -> AsyncIterator[RedisStreamsBus]:
+    async def bus(self, stream: str, wire: Wire, client: Any, timeout: float) -> AsyncIterator[RedisStreamsBus]:
         """Give an open bus, whose topic for some payloads is a key that is no stream."""
         await client.set(f"{stream}:text", "x")
         bus = RedisStreamsBus(
             f"redis://127.0.0.1:{wire.port}/0",
             topic=lambda event: f"{stream}:text" if event.payload == REFUSED else stream,
             envelope=self.envelope,
+            timeout=timeout,
         )
         await bus.open()
         yield bus
@@ -279,7 +280,7 @@ async def test_acknowledgements_that_come_together_go_together(
     client: Any, stream: str, pending: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty take one command, those that come while it is under way another; each returns once it is done."""
-    link, sent = Link("bus", support.URL, None), []
+    link, sent = Link("bus", support.URL, None, 5), []
     acks, xack = Acks(link, stream, "group"), link.client.xack
 
     async def seen(*words: Any) -> Any:
@@ -299,7 +300,7 @@ async def test_acknowledgements_that_come_together_go_together(
 
 async def test_an_acknowledgement_that_fails_is_told_to_each(stream: str, wire: Wire, pending: list[bytes]) -> None:
     """Whoever waits hears of it, and the next one is sent anew."""
-    link = Link("bus", f"redis://127.0.0.1:{wire.port}/0", None)
+    link = Link("bus", f"redis://127.0.0.1:{wire.port}/0", None, 5)
     acks = Acks(link, stream, "group")
     async with wire.away():
         said = await asyncio.gather(*(acks.ack(place) for place in pending[:5]), return_exceptions=True)

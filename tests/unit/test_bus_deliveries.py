@@ -136,7 +136,8 @@ def test_wrong_settings_are_named() -> None:
         with pytest.raises(InvalidRequest):
             Patience(**wrong)
     cases: tuple[dict[str, Any], ...] = ({"topic": ""}, {"only": []}, {"only": ["x"]}, {"name": ":x"})
-    for wrong in (*cases, {"only": ["fetched"], "webhooks": ["*"]}):
+    never: tuple[dict[str, Any], ...] = ({"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")})
+    for wrong in (*cases, *never, {"only": ["fetched"], "webhooks": ["*"]}):
         with pytest.raises(InvalidRequest):
             Options(**{"name": "bus", "topic": "t", **wrong})
 
@@ -183,6 +184,9 @@ class Slow:
                     continue
                 raise
 
+    def stop(self) -> None:
+        """Go on."""
+
     async def set_aside(self, _limit: int) -> list[Any]:
         """Nothing is."""
         return []
@@ -190,6 +194,57 @@ class Slow:
     async def aclose(self) -> None:
         """Note it."""
         self.closed += 1
+
+
+class Obedient(Slow):
+    """A source whose fetch waits for a message that never comes, and ends when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = asyncio.Event()
+        self.fetched = 0
+
+    async def fetch(self, _limit: int) -> list[Delivered]:
+        """Wait."""
+        await self.stopped.wait()
+        self.fetched += 1
+        return []
+
+    def stop(self) -> None:
+        """Let the fetch end."""
+        self.stopped.set()
+
+
+class Late(Obedient):
+    """One whose broker is away at first."""
+
+    async def open(self) -> None:
+        """Fail; the next time, open once it may."""
+        if not self.opening.is_set():
+            self.opening.set()
+            raise ConnectionError
+        await self.go.wait()
+
+
+async def test_leaving_waits_for_no_more_messages() -> None:
+    """The fetch that waits ends by itself."""
+    source = Obedient()
+    source.go.set()
+    async with Subscription(source, saying(200), name="s"):
+        await asyncio.sleep(0)
+    assert (source.fetched, source.closed) == (1, 1)
+
+
+async def test_a_source_that_opens_while_its_subscription_is_left_is_asked_for_nothing() -> None:
+    """Nobody would wait for what came."""
+    source = Late()
+    subscription = Subscription(source, saying(200), name="s")
+    await subscription.__aenter__()
+    leaving = asyncio.create_task(subscription.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    source.go.set()
+    await leaving
+    assert (source.fetched, source.closed) == (0, 1)
 
 
 async def test_a_subscription_that_is_cancelled_while_it_opens_closes_its_source() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from leanflow_adapters._bus._delivery import BACKOFF, DELIVERIES, Delivery, Patience, Receive, SetAside, Verdict, settle
-from leanflow_adapters._bus._publishing import BrokerBus, Envelope, Message, Options, Topic, topic_of
+from leanflow_adapters._bus._publishing import ANSWERING, BrokerBus, Envelope, Message, Options, Topic, topic_of
 from leanflow_adapters._bus._subscription import Source, Subscription
 
 __all__ = [
+    "ANSWERING",
     "BACKOFF",
     "DELIVERIES",
     "BrokerBus",

@@ -15,11 +15,13 @@ from leanflow.cloudevents import CONTENT_TYPE, CloudEvent, headers
 from leanflow.errors import BusUnavailable, InvalidRequest, MessageRefused, NotStarted
 from leanflow.ports import WAKE, OutboxRow, Sink
 
-__all__ = ["BrokerBus", "Envelope", "Message", "Options", "Topic", "topic_of"]
+__all__ = ["ANSWERING", "BrokerBus", "Envelope", "Message", "Options", "Topic", "topic_of"]
 
 Topic = str | Callable[[CloudEvent], str]
 Envelope = Literal["structured", "binary"]
 
+ANSWERING = 5.0
+"""Seconds within which a broker is to answer, unless a bus is told otherwise: an outage is found out within ten."""
 CLOSING = 5.0
 """Seconds that closing waits for what is in flight; what is not confirmed then will be told again."""
 
@@ -75,6 +77,7 @@ class Options:
         webhooks: webhook types to be announced instead of changes, as they came from Lean; ``*``: all.
         envelope: ``structured``: one JSON document; ``binary``: attributes as headers.
         source: the CloudEvents attribute; by default made of application, environment and region.
+        timeout: seconds within which the broker is to answer.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Options:
     webhooks: frozenset[str] = attrs.field(default=frozenset(), converter=_types)
     envelope: Envelope = "structured"
     source: str | None = None
+    timeout: float = ANSWERING
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or self.name == WAKE or self.name.startswith(":"):
@@ -91,6 +95,8 @@ class Options:
             raise InvalidRequest("topic", "must be a text, or a function that returns one")
         if self.envelope not in {"structured", "binary"}:
             raise InvalidRequest("envelope", f"{self.envelope!r} is none of structured, binary")
+        if not self.timeout > 0:
+            raise InvalidRequest("timeout", "must be more than no seconds")
         if self.only is not None and self.webhooks:
             raise InvalidRequest("webhooks", "a bus tells of changes or of webhooks: make two, with two names")
 

@@ -37,6 +37,10 @@ class Source(Protocol):
         """Return at most so many messages; wait for one for a second at most, and return none if none came."""
         ...
 
+    def stop(self) -> None:
+        """Let a fetch that waits end at once, if that loses nothing: no more is wanted."""
+        ...
+
     async def set_aside(self, limit: int) -> Sequence[SetAside]:
         """Return messages that were set aside, oldest first."""
         ...
@@ -109,6 +113,7 @@ class Subscription:
         """Fetch no more, end what is in flight, close."""
         assert self._fetching is not None
         self._stopping = True
+        self._source.stop()
         try:
             await asyncio.wait({self._fetching, *self._under_way}, timeout=STOPPING)
             if self._under_way:  # the last fetch may have brought some
@@ -134,6 +139,7 @@ class Subscription:
                 if not is_open:
                     await self._source.open()
                     is_open = True
+                    continue  # unless it is left by now
                 await self._fetch_some()
             except Exception as error:  # noqa: BLE001 - whatever the client raises: it is tried again
                 self._tell(error)

@@ -8,14 +8,11 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from leanflow.errors import BrokerSetup, InvalidRequest, MessageRefused
-from leanflow_adapters._bus import Message
+from leanflow_adapters._bus import ANSWERING, Message
 from leanflow_adapters._kafka_producer import check_producer
 from leanflow_adapters.faststream._checks import kind_of
 
-__all__ = ["CONFIRMING", "Door", "door_of"]
-
-CONFIRMING = 5.0
-"""Seconds within which a broker is to confirm what it was given: a message, or a batch of them."""
+__all__ = ["Door", "door_of"]
 
 
 class Door(Protocol):
@@ -37,8 +34,10 @@ class Door(Protocol):
         ...
 
 
-def door_of(broker: Any, *, name: str, stream: str | None = None, exchange: str | None = None) -> Door:
-    """Return the way out through a broker.
+def door_of(
+    broker: Any, *, name: str, stream: str | None = None, exchange: str | None = None, timeout: float = ANSWERING
+) -> Door:
+    """Return the way out through a broker, which is to confirm a message within so many seconds.
 
     Raises:
         InvalidRequest: it is of no kind known here, or would lose what is published.
@@ -47,46 +46,47 @@ def door_of(broker: Any, *, name: str, stream: str | None = None, exchange: str 
     if kind == "nats":
         if not stream:
             raise InvalidRequest("stream", 'core NATS drops what nobody listens for: name the stream, stream="…"')
-        return _NatsDoor(broker, name, stream)
+        return _NatsDoor(broker, name, timeout, stream)
     if stream is not None:
         raise InvalidRequest("stream", f"is for NATS; a {kind} broker takes `topic`")
     if kind == "rabbit":
-        return _RabbitDoor(broker, name, exchange or "")
+        return _RabbitDoor(broker, name, timeout, exchange or "")
     if exchange is not None:
         raise InvalidRequest("exchange", f"is for RabbitMQ; a {kind} broker takes `topic`")
     if (make := _DOORS.get(kind)) is None:
         raise InvalidRequest("broker", f"{type(broker).__name__} is none of nats, rabbit, {', '.join(_DOORS)}")
-    return make(broker, name)
+    return make(broker, name, timeout)
 
 
 class _Through:
     prefix = "ce-"
 
-    def __init__(self, broker: Any, name: str) -> None:
+    def __init__(self, broker: Any, name: str, timeout: float) -> None:
         self._broker = broker
         self._name = name
+        self._timeout = timeout
 
     def check(self) -> None:
         """Nothing is to be checked."""
 
 
 class _NatsDoor(_Through):
-    def __init__(self, broker: Any, name: str, stream: str) -> None:
-        super().__init__(broker, name)
+    def __init__(self, broker: Any, name: str, timeout: float, stream: str) -> None:
+        super().__init__(broker, name, timeout)
         self._stream = stream
 
     async def publish(self, message: Message) -> None:
         headers = {**message.headers, "Nats-Msg-Id": message.key}
         await self._broker.publish(
-            message.body, message.topic, headers=headers, stream=self._stream, timeout=CONFIRMING
+            message.body, message.topic, headers=headers, stream=self._stream, timeout=self._timeout
         )
 
 
 class _RabbitDoor(_Through):
     prefix = "cloudEvents:"
 
-    def __init__(self, broker: Any, name: str, exchange: str) -> None:
-        super().__init__(broker, name)
+    def __init__(self, broker: Any, name: str, timeout: float, exchange: str) -> None:
+        super().__init__(broker, name, timeout)
         self._exchange = exchange
 
     async def publish(self, message: Message) -> None:
@@ -104,7 +104,7 @@ class _RabbitDoor(_Through):
             message_id=message.key,
             mandatory=True,
             persist=True,
-            timeout=CONFIRMING,
+            timeout=self._timeout,
         )
         if answer is None:
             cure = "make it with default_channel=Channel(publisher_confirms=True)"
@@ -116,7 +116,7 @@ class _RabbitDoor(_Through):
 
 class _RedisDoor(_Through):
     async def publish(self, message: Message) -> None:
-        async with asyncio.timeout(CONFIRMING):
+        async with asyncio.timeout(self._timeout):
             await self._broker.publish(message.body, stream=message.topic, headers=_with_id(message))
 
 
@@ -133,7 +133,7 @@ class _KafkaDoor(_Through):
             raise BrokerSetup(self._name, f"the broker's producer: {error.problem}", cure) from error
 
     async def publish(self, message: Message) -> None:
-        async with asyncio.timeout(CONFIRMING):
+        async with asyncio.timeout(self._timeout):
             await self._broker.publish(
                 message.body,
                 message.topic,
@@ -156,6 +156,6 @@ def _with_id(message: Message) -> dict[str, str]:
     return {**message.headers, "message-id": message.key}
 
 
-_DOORS: Mapping[str, Callable[[Any, str], Door]] = MappingProxyType(
+_DOORS: Mapping[str, Callable[[Any, str, float], Door]] = MappingProxyType(
     {"redis": _RedisDoor, "kafka": _KafkaDoor, "confluent": _ConfluentDoor}
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 from leanflow._request import State
 from leanflow.errors import BusUnavailable, LeanflowError, MessageRefused
-from leanflow_adapters._bus import BrokerBus, Envelope, Message, Options, Topic
-from leanflow_adapters.faststream._doors import CONFIRMING, door_of
+from leanflow_adapters._bus import ANSWERING, BrokerBus, Envelope, Message, Options, Topic
+from leanflow_adapters.faststream._doors import door_of
 
 __all__ = ["FastStreamBus"]
 
@@ -44,6 +44,7 @@ class FastStreamBus(BrokerBus):
         name: the sink's.
         envelope: ``structured`` or ``binary``.
         source: the CloudEvents attribute.
+        timeout: seconds for a batch to be confirmed.
     """
 
     def __init__(
@@ -58,11 +59,20 @@ class FastStreamBus(BrokerBus):
         name: str = "faststream",
         envelope: Envelope = "structured",
         source: str | None = None,
+        timeout: float = ANSWERING,
     ) -> None:
         super().__init__(
-            Options(name=name, topic=topic, only=only, webhooks=webhooks, envelope=envelope, source=source)
+            Options(
+                name=name,
+                topic=topic,
+                only=only,
+                webhooks=webhooks,
+                envelope=envelope,
+                source=source,
+                timeout=timeout,
+            )
         )
-        self._door = door_of(broker, name=name, stream=stream, exchange=exchange)
+        self._door = door_of(broker, name=name, stream=stream, exchange=exchange, timeout=timeout)
         self._checked = False
         self.prefix = self._door.prefix  # type: ignore[misc] # of this broker
 
@@ -75,7 +85,7 @@ class FastStreamBus(BrokerBus):
     async def _send(self, messages: Sequence[Message]) -> Sequence[BaseException | None]:
         """Publish: in order for what is kept together, at once for the rest; what takes too long is called off."""
         errors: list[BaseException | None] = [
-            BusUnavailable(self.name, f"no confirmation within {CONFIRMING:g} s") for _ in messages
+            BusUnavailable(self.name, f"no confirmation within {self._options.timeout:g} s") for _ in messages
         ]
         lanes: dict[str, list[int]] = {}
         for place, message in enumerate(messages):
@@ -87,7 +97,7 @@ class FastStreamBus(BrokerBus):
 
         publishing = [asyncio.create_task(publish(places)) for places in lanes.values()]
         try:
-            await asyncio.wait(publishing, timeout=CONFIRMING)
+            await asyncio.wait(publishing, timeout=self._options.timeout)
         finally:
             for task in publishing:
                 task.cancel()

@@ -73,6 +73,7 @@ class Lanes:
         """
         self._drained = drained
         self._changed = asyncio.Event()
+        self._is_stopped = False
         self._lanes: dict[TopicPartition, Lane] = {}
 
     def add(self, partition: TopicPartition, records: Iterable[ConsumerRecord]) -> bool:
@@ -96,7 +97,7 @@ class Lanes:
             now = clock()
             open_lanes = [lane for lane in self._lanes.values() if lane.waiting and not lane.is_busy]
             free = [lane for lane in open_lanes if not lane.is_closed and lane.not_before <= now][:limit]
-            if free or now >= end:
+            if free or now >= end or self._is_stopped:
                 break
             wake = min([end, *(lane.not_before for lane in open_lanes if lane.not_before > now)])
             try:
@@ -107,6 +108,11 @@ class Lanes:
         for lane in free:
             lane.is_busy = True
         return [(lane, lane.waiting[0]) for lane in free]
+
+    def stop(self) -> None:
+        """Wait for no message any more."""
+        self._is_stopped = True
+        self._changed.set()
 
     async def finish(self, partitions: Collection[TopicPartition]) -> None:
         """Begin nothing more of these partitions, and wait until nothing of them is under way."""

@@ -129,6 +129,10 @@ class TopicSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka h
             raise BusUnavailable(self.consuming.name, type(fault).__name__ if fault else "not connected")
         return [_Delivery(self, lane, record) for lane, record in await self._lanes.take(limit, 1.0)]
 
+    def stop(self) -> None:
+        """Let a fetch end: what was polled meanwhile is not committed."""
+        self._lanes.stop()
+
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Partitions came: their messages will be polled."""
 

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from leanflow._request import State
 from leanflow.errors import BusUnavailable, InvalidRequest
 from leanflow_adapters._bus import (
+    ANSWERING,
     BACKOFF,
     DELIVERIES,
     BrokerBus,
@@ -62,13 +63,21 @@ class KafkaBus(BrokerBus):
         name: str = "kafka",
         envelope: Envelope = "structured",
         source: str | None = None,
-        timeout: float = 5.0,
+        timeout: float = ANSWERING,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         if (servers is None) == (producer is None):
             raise InvalidRequest("servers", "give either servers of Kafka or a producer")
         super().__init__(
-            Options(name=name, topic=topic, only=only, webhooks=webhooks, envelope=envelope, source=source)
+            Options(
+                name=name,
+                topic=topic,
+                only=only,
+                webhooks=webhooks,
+                envelope=envelope,
+                source=source,
+                timeout=timeout,
+            )
         )
         self._link = Link(name, servers, producer, timeout, settings or {})
         self._servers = servers

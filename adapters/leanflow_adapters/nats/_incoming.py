@@ -90,6 +90,9 @@ class StreamSource:
                 await pulling.consumer_info()
             self._heard = now
 
+    def stop(self) -> None:
+        """Leave a fetch to its end: what the server hands over to one that was cut off comes again after `ACK_WAIT`."""
+
     async def set_aside(self, limit: int) -> Sequence[SetAside]:
         """Return what is in the stream for what is set aside."""
         async with self._bus.held():

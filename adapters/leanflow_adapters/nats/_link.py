@@ -23,8 +23,6 @@ __all__ = ["Link", "check_subject", "size_of", "translated"]
 
 _log = logging.getLogger("leanflow.outbox")
 
-CONNECTING = 5.0
-"""Seconds to connect, all servers together."""
 PINGING = 20
 """Seconds between pings: a line that is dead without a word is found within a minute."""
 ONE_SERVER = 2
@@ -44,17 +42,24 @@ class Link:
         name: of the bus, for errors.
         servers: URLs; None: `client` was handed in.
         client: the application's own; it is used as it is, and never closed.
+        timeout: seconds to connect, all servers together.
         options: further arguments of nats-py's `connect`, as credentials and TLS.
     """
 
     def __init__(
-        self, name: str, servers: Sequence[str] | None, client: Client | None, options: Mapping[str, Any]
+        self,
+        name: str,
+        servers: Sequence[str] | None,
+        client: Client | None,
+        timeout: float,
+        options: Mapping[str, Any],
     ) -> None:
         if (servers is None) == (client is None):
             raise InvalidRequest("servers", "give servers, or a client of your own, and not both")
         self.name = name
         self._servers = servers
         self._given = client
+        self._timeout = timeout
         self._options = {"name": "leanflow", "ping_interval": PINGING, **options}
         self._client: Client | None = client
         self._turns = asyncio.Lock()
@@ -88,7 +93,7 @@ class Link:
             return
         self._client = None
         with suppress(Exception):  # it does not answer; what its closing says is of no use to anybody
-            async with asyncio.timeout(CONNECTING):
+            async with asyncio.timeout(self._timeout):
                 await client.close()
 
     async def aclose(self) -> None:
@@ -102,7 +107,7 @@ class Link:
         client = Client()
         try:
             with translated(self.name):
-                async with asyncio.timeout(CONNECTING):
+                async with asyncio.timeout(self._timeout):
                     await client.connect(
                         servers=list(self._servers or ()),
                         allow_reconnect=False,

@@ -22,6 +22,7 @@ from leanflow._json import peek
 from leanflow._request import State
 from leanflow.errors import BrokerSetup, BusUnavailable, LeanflowError, MessageRefused
 from leanflow_adapters._bus import (
+    ANSWERING,
     BACKOFF,
     DELIVERIES,
     BrokerBus,
@@ -38,9 +39,6 @@ from leanflow_adapters.nats._incoming import StreamSource
 from leanflow_adapters.nats._link import Link, check_subject, size_of, translated
 
 __all__ = ["NatsBus"]
-
-CONFIRMING = 5.0
-"""Seconds within which the server is to confirm a batch."""
 
 
 class NatsBus(BrokerBus):
@@ -63,6 +61,7 @@ class NatsBus(BrokerBus):
         source: str | None = None,
         create: bool = False,
         subjects: Sequence[str] = ("leanflow.>",),
+        timeout: float = ANSWERING,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """Put a bus together.
@@ -79,15 +78,24 @@ class NatsBus(BrokerBus):
             source: the CloudEvents attribute.
             create: make missing streams; without it a missing one is an error that says how.
             subjects: of the stream that is made.
+            timeout: seconds for connecting, and for a batch to be confirmed.
             options: further arguments of nats-py's `connect`, as ``{"user_credentials": …, "tls": …}``.
 
         Raises:
             InvalidRequest: an argument is wrong.
         """
         super().__init__(
-            Options(name=name, topic=topic, only=only, webhooks=webhooks, envelope=envelope, source=source)
+            Options(
+                name=name,
+                topic=topic,
+                only=only,
+                webhooks=webhooks,
+                envelope=envelope,
+                source=source,
+                timeout=timeout,
+            )
         )
-        self._link = Link(name, [servers] if isinstance(servers, str) else servers, client, options or {})
+        self._link = Link(name, [servers] if isinstance(servers, str) else servers, client, timeout, options or {})
         self._link.when_lost(self._lost)
         self._stream = stream
         self._create = create
@@ -193,7 +201,7 @@ class NatsBus(BrokerBus):
         try:
             for message, address in zip(messages, addresses, strict=True):
                 await self._put(client, message, address, batch)
-            through = await batch.is_through(CONFIRMING)
+            through = await batch.is_through(self._options.timeout)
             answers = [batch.answers.get(address) for address in addresses]
             if not through:
                 await self._link.forget(client)
@@ -234,7 +242,7 @@ class NatsBus(BrokerBus):
 
     def _outcome(self, msg: Msg | LeanflowError | None, message: Message) -> BaseException | None:
         if msg is None:
-            return BusUnavailable(self.name, f"no confirmation within {CONFIRMING:g} s")
+            return BusUnavailable(self.name, f"no confirmation within {self._options.timeout:g} s")
         if isinstance(msg, LeanflowError):
             return msg
         if msg.headers and msg.headers.get("Status") == "503":

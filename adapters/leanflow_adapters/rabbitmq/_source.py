@@ -52,7 +52,7 @@ class QueueSource:
         self._is_held = False
         self._channel: AbstractChannel | None = None
         self._tag = ""
-        self._came: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._came: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()  # None: no more is wanted
         self._made: set[str] = set()
 
     async def open(self) -> None:
@@ -78,7 +78,7 @@ class QueueSource:
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
         """Wait for one, and return what came with it, at most so many."""
-        found: list[AbstractIncomingMessage] = []
+        found: list[AbstractIncomingMessage | None] = []
         if self._came.empty():
             await self._check()
             with suppress(TimeoutError):
@@ -86,7 +86,11 @@ class QueueSource:
                     found.append(await self._came.get())
         while len(found) < limit and not self._came.empty():
             found.append(self._came.get_nowait())
-        return [_Delivery(self, message) for message in found]
+        return [_Delivery(self, message) for message in found if message is not None]
+
+    def stop(self) -> None:
+        """Let a fetch end: what comes after it goes back to the queue."""
+        self._came.put_nowait(None)
 
     async def _check(self) -> None:
         """Find out whether anything can still come: a lost channel and a deleted queue do not say so by themselves."""

@@ -13,6 +13,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from leanflow._request import State
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, LeanflowError, MessageRefused
 from leanflow_adapters._bus import (
+    ANSWERING,
     BACKOFF,
     DELIVERIES,
     BrokerBus,
@@ -69,12 +70,20 @@ class RabbitBus(BrokerBus):
         envelope: Envelope = "structured",
         source: str | None = None,
         create: bool = False,
-        timeout: float = 5.0,
+        timeout: float = ANSWERING,
         max_bytes: int = _LARGE,
     ) -> None:
         if (url is None) == (connection is None):
             raise InvalidRequest("url", "give either the URL of RabbitMQ or a connection")
-        options = Options(name=name, topic=topic, only=only, webhooks=webhooks, envelope=envelope, source=source)
+        options = Options(
+            name=name,
+            topic=topic,
+            only=only,
+            webhooks=webhooks,
+            envelope=envelope,
+            source=source,
+            timeout=timeout,
+        )
         super().__init__(options)
         self._link = Link(name, url, connection, timeout)
         self._exchange = exchange

@@ -135,11 +135,15 @@ class GroupSource:
             )
             if claimed:
                 return [self._delivery(place, _paired(flat), tries) for place, flat, tries in claimed]
-            block = WAITING if wait < 0 else min(WAITING, wait)
+            longest = min(WAITING, max(1, int(self._link.timeout * 500)))  # half of what the client waits
+            block = longest if wait < 0 else min(longest, wait)
             if how_many >= AT_ONCE:
                 limit = 1
             new = await client.xreadgroup(self._group, self._consumer, {self._stream: ">"}, count=limit, block=block)
         return [self._delivery(place, fields, 1) for _, entries in _streams(new) for place, fields in entries]
+
+    def stop(self) -> None:
+        """Leave a fetch to its end: what the server hands over to one that was cut off comes again after `IDLE`."""
 
     async def set_aside(self, limit: int) -> Sequence[SetAside]:
         """Return what is in the stream for what is set aside."""

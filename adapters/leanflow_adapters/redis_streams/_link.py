@@ -28,10 +28,8 @@ __all__ = ["Link", "translate", "translated"]
 
 _log = logging.getLogger("leanflow.outbox")
 
-ANSWERING = 5.0
-"""Seconds within which the server is to answer."""
 CONNECTING = 2.0
-"""Seconds to connect."""
+"""Seconds to connect, at most."""
 
 
 class Link:
@@ -41,14 +39,16 @@ class Link:
         name: of the bus, for errors.
         url: ``redis://``, ``rediss://``, ``unix://``; None: `client` was handed in.
         client: the application's own; never closed.
+        timeout: seconds within which the server is to answer; a client that was handed in has its own.
     """
 
-    def __init__(self, name: str, url: str | None, client: Redis | None) -> None:
+    def __init__(self, name: str, url: str | None, client: Redis | None, timeout: float) -> None:
         if (url is None) == (client is None):
             raise InvalidRequest("url", "give a URL, or a client of your own, and not both")
         if client is not None and client.connection_pool.connection_kwargs.get("decode_responses"):
             raise InvalidRequest("client", "must be made without decode_responses: bodies are bytes")
         self.name = name
+        self.timeout = timeout
         self._url = url
         self._given = client
         self._client = client
@@ -60,8 +60,8 @@ class Link:
             # No retries of the client's own: a batch that failed is the engine's to repeat.
             self._client = Redis.from_url(
                 str(self._url).replace("valkey", "redis", 1) if str(self._url).startswith("valkey") else str(self._url),
-                socket_timeout=ANSWERING,
-                socket_connect_timeout=CONNECTING,
+                socket_timeout=self.timeout,
+                socket_connect_timeout=min(CONNECTING, self.timeout),
                 retry=Retry(NoBackoff(), 0),
             )
         return self._client

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from leanflow._request import State
 from leanflow.errors import InvalidRequest, LeanflowError
 from leanflow_adapters._bus import (
+    ANSWERING,
     BACKOFF,
     DELIVERIES,
     BrokerBus,
@@ -47,6 +48,7 @@ class RedisStreamsBus(BrokerBus):
         envelope: Envelope = "structured",
         source: str | None = None,
         maxlen: int | None = None,
+        timeout: float = ANSWERING,
     ) -> None:
         """Put a bus together.
 
@@ -60,17 +62,26 @@ class RedisStreamsBus(BrokerBus):
             envelope: ``structured`` (one JSON document) or ``binary`` (attributes as fields).
             source: the CloudEvents attribute.
             maxlen: about how many entries a stream keeps: older ones go, read or not. None: all, for ever.
+            timeout: seconds within which the server is to answer; a client of your own has its own.
 
         Raises:
             InvalidRequest: an argument is wrong.
         """
         super().__init__(
-            Options(name=name, topic=topic, only=only, webhooks=webhooks, envelope=envelope, source=source)
+            Options(
+                name=name,
+                topic=topic,
+                only=only,
+                webhooks=webhooks,
+                envelope=envelope,
+                source=source,
+                timeout=timeout,
+            )
         )
         if maxlen is not None and maxlen < 1:
             raise InvalidRequest("maxlen", "must be at least 1, or None")
         self._maxlen = maxlen
-        self._link = Link(name, url, client)
+        self._link = Link(name, url, client, timeout)
 
     def subscribe(
         self,

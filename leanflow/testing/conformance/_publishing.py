@@ -229,7 +229,7 @@ class Misfortune:
 
         On the connection that was there, and on the next; rows of one request wait no longer than others.
         """
-        rows = [a_row(number, number % 2) for number in range(20)]
+        rows = [a_row(number, number % 2) for number in range(100)]
         errors: Sequence[BaseException | None] = ()
         async with silent():
             for _ in range(2):
