@@ -24,8 +24,8 @@ from tests.support.kafka import KafkaCluster, let_followers_sync, require_kafka
 from tests.support.kafka_member import member, note, noting
 from tests.support.subscribing import until
 
-MESSAGES, PARTITIONS = 10_000, 4
-EACH = MESSAGES // PARTITIONS
+PARTITIONS = 4
+EACH = 400  # messages of a partition: work for half a second and more
 LONG = 120.0  # seconds that a whole run may take on a busy machine; reached only by failures
 
 
@@ -37,11 +37,14 @@ class Group:
         servers: of the cluster.
         topic: the topic, and the group.
         notes: the file with a line ``member<TAB>partition/number`` for each message that was handled, in order.
+        each: how many messages each partition has.
+        seen: what was committed when that was last looked at.
     """
 
     servers: str
     topic: str
     notes: Path
+    each: int = 0
     seen: dict[TopicPartition, int] = attrs.field(factory=dict)
 
     def handled(self) -> list[tuple[str, int, int]]:
@@ -61,13 +64,14 @@ class Group:
         """Return a member in this process."""
         return member(self.servers, self.topic, receive or noting(self.notes, name))
 
-    async def fill(self, first: int = 0, end: int = EACH) -> None:
-        """Put messages of these numbers into each partition."""
+    async def fill(self, count: int = EACH) -> None:
+        """Put so many more messages into each partition."""
+        first, self.each = self.each, self.each + count
         async with AIOKafkaProducer(bootstrap_servers=self.servers) as producer:
             for partition in range(PARTITIONS):
                 sent = [
                     await producer.send(self.topic, b"%d/%d" % (partition, number), partition=partition)
-                    for number in range(first, end)
+                    for number in range(first, self.each)
                 ]
                 await asyncio.gather(*sent)
 
@@ -97,25 +101,34 @@ class Group:
             assert missing == [], f"{partition} is committed up to {offset}"
         return sum(self.seen.values())
 
-    async def finish(self, each: int = EACH) -> None:
+    async def fill_until(self, *names: str, since: Counter[str] | None = None) -> None:
+        """Put messages into each partition until each of these members has handled some since the call, or before.
+
+        However long it takes a member to come, there is work left for it.
+        """
+        before = self.names() if since is None else since
+        async with asyncio.timeout(LONG):
+            while any(self.names()[name] == before[name] for name in names):
+                await self.fill(1)
+                await asyncio.sleep(0.05)
+
+    async def finish(self) -> None:
         """Look again and again until all is committed; then each message was handled, each partition in its order."""
         async with self.looking() as consumer, asyncio.timeout(LONG):
-            while await self.look(consumer) < each * PARTITIONS:
+            while await self.look(consumer) < self.each * PARTITIONS:
                 await asyncio.sleep(0.05)
         for partition in range(PARTITIONS):
             first = list(dict.fromkeys(number for _, where, number in self.handled() if where == partition))
-            assert first == list(range(each))
+            assert first == list(range(self.each))
 
 
 @pytest.fixture
 async def group(tmp_path: Path) -> AsyncIterator[Group]:
-    """Give a topic that is full, on a cluster of its own."""
+    """Give a topic on a cluster of its own."""
     require_kafka()
     let_followers_sync()
     with KafkaCluster() as cluster:
-        group = Group(",".join(cluster.servers), cluster.topic("t", PARTITIONS), tmp_path / "notes")
-        await group.fill()
-        yield group
+        yield Group(",".join(cluster.servers), cluster.topic("t", PARTITIONS), tmp_path / "notes")
 
 
 @asynccontextmanager
@@ -129,14 +142,6 @@ async def process(group: Group, name: str) -> AsyncIterator[asyncio.subprocess.P
         with suppress(ProcessLookupError):
             child.kill()
         await child.wait()
-
-
-async def until_handled(group: Group, number: int, *names: str) -> None:
-    """Wait until so many messages are handled, and some by each of these members since the call."""
-    before = group.names()
-    async with asyncio.timeout(LONG):
-        while len(group.handled()) < number or any(group.names()[name] == before[name] for name in names):
-            await asyncio.sleep(0.02)
 
 
 def holding(group: Group) -> tuple[Receive, asyncio.Event, list[bytes]]:
@@ -158,16 +163,19 @@ async def test_members_come_and_go_while_messages_are_in_work(group: Group) -> N
     What was done and not committed comes again: unlike Kafka, the mock cluster takes no commit in a rebalance.
     """
     async with group.member("stays"):
-        await until_handled(group, 100, "stays")
+        await group.fill_until("stays")
         async with group.member("comes and goes"):
-            await until_handled(group, 3000, "stays", "comes and goes")
+            await group.fill_until("stays", "comes and goes")
+            await group.fill()
+            await group.fill_until("comes and goes")
         await group.finish()
-    assert len(group.handled()) < 2 * MESSAGES, "what is done is not all done again"
+    assert len(group.handled()) < 2 * group.each * PARTITIONS, "what is done is not all done again"
 
 
 async def test_what_is_in_work_when_its_partition_goes_is_waited_for_and_committed(group: Group) -> None:
     """Nothing more of the partition is begun meanwhile: the next member goes on behind it."""
     receive, go_on, heard = holding(group)
+    await group.fill(2)
     async with group.member("it", receive) as subscription, group.looking() as consumer:
         await until(lambda: len(heard) == PARTITIONS)
         source = subscription._source
@@ -183,24 +191,27 @@ async def test_what_is_in_work_when_its_partition_goes_is_waited_for_and_committ
 
 
 async def test_a_member_that_is_killed_is_followed_by_another(group: Group) -> None:
-    """What it had done and not committed is done again; nothing is left out."""
+    """What it had done and not committed is done again; nothing is left out, nor what comes after it."""
     async with process(group, "killed") as killed, process(group, "left"):
-        await until_handled(group, 500, "killed", "left")
+        await group.fill_until("killed", "left")
+        await group.fill()
+        await group.fill_until("killed")
         killed.kill()
         await killed.wait()
+        await group.fill(1)
         await group.finish()
-    assert group.names()["left"] > group.names()["killed"]
 
 
 async def test_a_member_that_freezes_takes_nothing_back_when_it_thaws(group: Group) -> None:
     """Its partitions were handled by another meanwhile: what it had goes on, and commits nothing."""
     async with process(group, "frozen") as frozen, process(group, "left"):
-        await until_handled(group, 500, "frozen", "left")
+        await group.fill_until("frozen", "left")
+        await group.fill()
+        await group.fill_until("frozen")
         frozen.send_signal(signal.SIGSTOP)
+        await group.fill(1)
         await group.finish()
-        before = group.names()["frozen"]
+        before = group.names()
         frozen.send_signal(signal.SIGCONT)
-        await until_handled(group, 0, "frozen")
-        await group.fill(EACH, EACH + 1)
-        await group.finish(EACH + 1)
-    assert group.names()["frozen"] > before
+        await group.fill_until("frozen", since=before)
+        await group.finish()

@@ -22,8 +22,8 @@ from tests.support.kafka import KafkaCluster, require_kafka
 from tests.support.subscribing import PATIENCE, Put, Receiver, Replies, Subscribe, Subscribing, until
 
 FAST = {"retry_backoff_ms": 20}
-RESTLESS = {"session_timeout_ms": 1000, "heartbeat_interval_ms": 100}
-"""The mock cluster lets nobody into a group that its last member left before the session would have ended."""
+RESTLESS = {"session_timeout_ms": 1200, "heartbeat_interval_ms": 100}
+"""In the mock cluster a group that its last member left takes nobody in for a second less than the session."""
 
 SOON = (timedelta(milliseconds=50),)
 

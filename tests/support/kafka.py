@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import time
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ __all__ = ["KafkaCluster", "let_followers_sync", "missing", "require_kafka"]
 
 _PRODUCER = 0
 _FOLLOWERS = 0.2  # seconds: within which followers have asked for their share
+_LOOK = 0.002  # seconds: in which the cluster's thread has done what it was told
 _INT, _POINTER, _TEXT = ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p
 _FUNCTIONS = {
     "rd_kafka_new": (_POINTER, (_INT, _POINTER, _TEXT, ctypes.c_size_t)),
@@ -107,7 +109,7 @@ class KafkaCluster:
     @property
     def servers(self) -> list[str]:
         """Where its brokers listen."""
-        told: bytes = self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster)
+        told: bytes = self._order("cluster_bootstraps")
         return told.decode().split(",")
 
     @property
@@ -116,25 +118,34 @@ class KafkaCluster:
         assert not isinstance(found, str), found
         return found
 
+    def _order(self, what: str, *arguments: Any) -> Any:
+        """Have the cluster do something.
+
+        Its thread may miss what it is told right behind something else, and find it a second later: so it is given time
+        to look first.
+        """
+        time.sleep(_LOOK)
+        return getattr(self._lib, f"rd_kafka_mock_{what}")(self._cluster, *arguments)
+
     def __enter__(self) -> Self:
         said = ctypes.create_string_buffer(512)
         self._client = self._lib.rd_kafka_new(_PRODUCER, self._lib.rd_kafka_conf_new(), said, len(said))
         assert self._client, said.value
         self._cluster = self._lib.rd_kafka_mock_cluster_new(self._client, len(self._brokers))
         # A group waits 3 s for other members before its first rebalance, unless it is told not to.
-        self._lib.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
+        self._order("group_initial_rebalance_delay_ms", 0)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lib.rd_kafka_mock_cluster_destroy(self._cluster)
+        self._order("cluster_destroy")
         self._lib.rd_kafka_destroy(self._client)
         self._client = self._cluster = None
 
     def topic(self, name: str, partitions: int = 4) -> str:
         """Make a topic; one that nobody made is made with four partitions when it is first asked for."""
-        self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+        self._order("topic_create", name.encode(), partitions, 1)
         return name
 
     async def records(self, topic: str) -> list[ConsumerRecord]:
@@ -155,24 +166,24 @@ class KafkaCluster:
 
     def refuse(self, topic: str, error: int = 29) -> None:
         """Answer all that concerns a topic with an error code (29: not authorised); 0: serve it again."""
-        self._lib.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), error)
+        self._order("topic_set_error", topic.encode(), error)
 
     def down(self) -> None:
         """Take every broker down: connections are cut, new ones refused."""
         for broker in self._brokers:
-            self._lib.rd_kafka_mock_broker_set_down(self._cluster, broker)
+            self._order("broker_set_down", broker)
 
     def up(self) -> None:
         """Bring them back, with all that they had."""
         for broker in self._brokers:
-            self._lib.rd_kafka_mock_broker_set_up(self._cluster, broker)
+            self._order("broker_set_up", broker)
 
     def slow(self, seconds: float) -> None:
         """Let every answer take so long; 0: none."""
         for broker in self._brokers:
-            self._lib.rd_kafka_mock_broker_set_rtt(self._cluster, broker, int(seconds * 1000))
+            self._order("broker_set_rtt", broker, int(seconds * 1000))
 
     def fail(self, api: int, *errors: int) -> None:
         """Answer the next requests of a kind (0: produce, 8: commit of offsets) with these error codes."""
         codes = (ctypes.c_int * len(errors))(*errors)
-        self._lib.rd_kafka_mock_push_request_errors_array(self._cluster, api, len(errors), codes)
+        self._order("push_request_errors_array", api, len(errors), codes)

@@ -117,7 +117,12 @@ class NatsServer:
         for _ in range(200):
             with suppress(OSError, TimeoutError, nats.errors.Error):
                 client = await nats.connect(
-                    self.url, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_quiet, connect_timeout=1
+                    self.url,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,  # else the client waits two seconds before it says that nobody is there
+                    error_cb=_quiet,
+                    connect_timeout=1,
                 )
                 await client.jetstream().account_info()
                 await client.close()
