@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from leanflow import Answer, Call, LeanFlow, Policy, Resource, State, sign
+from leanflow.ports import Store
 from leanflow_adapters.sqlite import SQLiteStore
 
 SECRET = "benchmark"  # noqa: S105 - nobody's
@@ -61,10 +62,15 @@ def webhook(number: str, kind: str, **payload: str) -> tuple[dict[str, str], byt
     return {"lean-signature": sign(SECRET, raw)}, raw
 
 
-def engine(path: Path, *, workers: int = 1, policy: Policy | None = None) -> LeanFlow:
-    """Return an engine on a SQLite file."""
+def engine(where: Path | Store, *, workers: int = 1, policy: Policy | None = None) -> LeanFlow:
+    """Return an engine on a SQLite file, or on another store."""
     return LeanFlow(
-        store=SQLiteStore(path), transport=Lean(), webhook_secrets=[SECRET], workers=workers, policy=policy or Policy()
+        store=SQLiteStore(where) if isinstance(where, Path) else where,
+        transport=Lean(),
+        webhook_secrets=[SECRET],
+        app="benchmark",
+        workers=workers,
+        policy=policy or Policy(),
     )
 
 

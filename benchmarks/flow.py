@@ -1,4 +1,7 @@
-"""A whole flow of six durable steps on SQLite FULL, against the floor and a naive peer, interleaved in one run."""
+"""A whole flow of six durable steps on SQLite FULL, against the floor and a naive peer, interleaved in one run.
+
+The same in memory shows what leanflow itself costs, without any store: no store can make a flow cheaper than that.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from tempfile import TemporaryDirectory
 from benchmarks._floor import Floor
 from benchmarks._naive import MOVES, STATES, Naive
 from benchmarks._ours import engine, many, whole_flow
+from leanflow import LeanFlow
+from leanflow_adapters.memory import MemoryStore
 
 ROUNDS = 3
 FLOWS = {1: 150, 16: 800, 64: 1600}
@@ -56,7 +61,16 @@ async def naive(path: Path, flows: int, callers: int) -> float:
 
 async def ours(path: Path, flows: int, callers: int) -> float:
     """Return seconds per flow of leanflow."""
-    async with engine(path) as flows_:
+    return await _played(engine(path), flows, callers)
+
+
+async def in_memory(_: Path, flows: int, callers: int) -> float:
+    """Return seconds per flow of leanflow on a store that keeps nothing."""
+    return await _played(engine(MemoryStore()), flows, callers)
+
+
+async def _played(engine_: LeanFlow, flows: int, callers: int) -> float:
+    async with engine_ as flows_:
         start = time.perf_counter()
         await many(flows, callers, lambda number: whole_flow(flows_, number))
         return (time.perf_counter() - start) / flows
@@ -74,6 +88,7 @@ def main() -> None:
             "bare floor": (floor, flows),
             "full floor": (full, flows),
             "leanflow": (ours, flows),
+            "in memory": (in_memory, flows),
             "naive": (naive, flows // 4),
         }
         seen: dict[str, list[float]] = {name: [] for name in runs}
@@ -81,11 +96,12 @@ def main() -> None:
             for name, (run, count) in runs.items():
                 with TemporaryDirectory() as folder:
                     seen[name].append(asyncio.run(run(Path(folder) / "flows.db", count, callers)))
-        bare, base, own, peer = (median(seen[name]) for name in runs)
+        bare, base, own, least, peer = (median(seen[name]) for name in runs)
         budget = f", budget {BUDGET[callers]} x" if BUDGET[callers] else ""
         print(
             f"  {callers:3} callers: floor {base * 1e6:5.0f} (bare {bare * 1e6:4.0f})  leanflow {own * 1e6:5.0f} ="
-            f" {own / base:.2f} x the floor ({own / bare:.1f} x the bare{budget})"
+            f" {own / base:.2f} x the floor ({own / bare:.1f} x the bare{budget}),"
+            f" in memory {least * 1e6:5.0f} = {least / base:.2f} x"
             f"  naive {peer * 1e6:5.0f} = {peer / base:.1f} x"
         )
 
