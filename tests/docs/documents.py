@@ -44,8 +44,9 @@ _FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1``` *$", re.MULTILINE | re.DOTA
 _FILE = re.compile(r"# (\w+\.py)\n")
 _PYTEST = (
     "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.", "-o", "asyncio_mode=auto",
-    "-o", "asyncio_default_fixture_loop_scope=function",
+    "-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:faker",
 )  # fmt: skip
+"""As a user's run, but for a plugin that came with somebody's dependency and takes its time to load."""
 
 
 def page_id(path: Path) -> str:

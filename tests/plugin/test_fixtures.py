@@ -236,7 +236,7 @@ def test_it():
 
 def test_a_suite_that_does_not_use_it_loads_next_to_nothing(run: Run) -> None:
     """The plugin's own modules of fixtures and hooks: no engine, no simulator, no library."""
-    run(*PLAIN, "-p", "no:hypothesispytest", head="", modules=[NOT_USED], passed=1)
+    run(*PLAIN, head="", modules=[NOT_USED], passed=1)
 
 
 OFF = """
