@@ -57,6 +57,11 @@ async def ask(http: web.Request) -> web.Response:
     return web.json_response({"id": request.id})
 
 
+async def show(http: web.Request) -> web.Response:
+    """GET /accounts/{id}: where it is. A page that is opened again asks whether its request is still this user's."""
+    return web.json_response(await told(http.app[FLOWS], await mine(http)))
+
+
 async def watch(http: web.Request) -> web.StreamResponse:
     """GET /accounts/{id}/events: tell each state as it comes (server-sent events), up to the end."""
     flows, request = http.app[FLOWS], await mine(http)
@@ -137,6 +142,7 @@ def make_app(flows: LeanFlow, user: User, sdk_url: str) -> web.Application:
     app.cleanup_ctx.append(engine)
     app.router.add_get("/", page)
     app.router.add_post("/accounts", ask)
+    app.router.add_get("/accounts/{id}", show)
     app.router.add_get("/accounts/{id}/events", watch)
     app.router.add_post("/accounts/{id}/prompt", prompt)
     app.router.add_post("/accounts/{id}/callback", callback)
