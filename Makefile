@@ -20,7 +20,7 @@ demo: $(READY) ## run the whole loop on this machine: Lean, bank, user and backe
 	@$(BIN)/leanflow demo $(ARGS)
 
 test: $(READY) ## run the tests; those that need a service are skipped by name
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0 $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(ARGS)
 
 check: lint types contracts deps ## everything that needs no run: lint, format, types, import contracts, dependencies
 
