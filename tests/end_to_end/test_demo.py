@@ -17,7 +17,7 @@ import pytest
 from leanflow_adapters.demo._scenes import REQUESTS
 
 COMMAND = (sys.executable, "-m", "leanflow_adapters.cli", "demo")
-LIMIT = 30  # seconds that the demo may take
+LIMIT = 100  # seconds: five times what it takes on a machine that has nothing else to do but the two beside it
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +57,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
 
 
 def test_the_demo_ends_well_within_its_time(played: dict[str, Played]) -> None:
-    """Every request ends as it must, in less than 30 s, while two others play beside it."""
+    """Every request ends as it must, soon enough for a machine that is busy, while two others play beside it."""
     whole = played["whole"]
     assert whole.status == 0, whole.said
     assert "every request ended as it must" in whole.said

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,10 +21,10 @@ import redis
 
 from leanflow_adapters.mockbank import lean_or_mockbank
 from tests.end_to_end.test_examples_web import _walk
+from tests.support.processes import PATIENCE, listens, until
 from tests.support.servers import free_port
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60  # seconds, for processes on a machine that is busy with others
 REDIS = os.environ.get("LEANFLOW_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 pytestmark = pytest.mark.skipif(not (ROOT / "examples").is_dir(), reason="the examples are not part of the wheel")
@@ -48,22 +47,9 @@ def running(env: Mapping[str, str], log: Path, *command: str) -> Iterator[subpro
         process.wait()
 
 
-def until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for a server."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-
-
 def until_said(text: str, log: Path) -> None:
     """Wait for a line of a log."""
-    end = time.monotonic() + PATIENCE
-    while text not in log.read_text():
-        assert time.monotonic() < end, log.read_text()
+    until(lambda: text in log.read_text(), log.read_text)
 
 
 APART = {
@@ -87,7 +73,8 @@ async def test_web_processes_and_a_worker_walk_the_loop(framework: str, tmp_path
         bind = ("-b", f"127.0.0.1:{port}")
         process = stack.enter_context(running(env, logs["web"], web[0], *bind, *web[1:]))
         stack.enter_context(running(env, logs["worker"], *worker))
-        until_it_listens(port, process, logs["web"])
+        until(lambda: listens(port) or process.poll() is not None, logs["web"].read_text)
+        assert process.poll() is None, logs["web"].read_text()
         until_said("working for", logs["worker"])
         url = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession(url) as first, first.get("/") as page:

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import aiohttp
 import pytest
 
 from leanflow_adapters.mockbank import lean_or_mockbank
+from tests.support.processes import PATIENCE, listens, until
 from tests.support.servers import aiohttp_serving, free_port, hypercorn_serving, uvicorn_serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -96,7 +96,7 @@ async def _types_the_code(lean: str, reconnect_id: str) -> Any:
 
 
 async def _until(stream: aiohttp.ClientResponse, field: str) -> dict[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             line = await stream.content.readline()
             assert line, "the stream ended"
@@ -114,9 +114,6 @@ def test_one_command_starts_the_backend_and_its_lean() -> None:
         assert process.stdout is not None
         assert "Mockbank plays Lean at http://127.0.0.1:" in process.stdout.readline()
         assert f"Open http://127.0.0.1:{env['PORT']}/" in process.stdout.readline()
-        while True:
-            with socket.socket() as one:
-                if one.connect_ex(("127.0.0.1", int(env["PORT"]))) == 0:
-                    break
+        until(lambda: listens(int(env["PORT"])))
         process.send_signal(2)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0

@@ -22,6 +22,7 @@ from leanflow.mockbank import Disturbance, Fault, Mockbank
 from leanflow_adapters.cli._app import app
 from leanflow_adapters.cli._mockbank_log import LiveLog
 from tests.support.bank import BankClient
+from tests.support.processes import PATIENCE
 
 COMMAND = (sys.executable, "-m", "leanflow_adapters.cli", "mockbank", "--port", "0")
 
@@ -98,7 +99,7 @@ def ask(url: str, app_id: str, body: dict[str, Any] | None = None) -> Any:
     raw = None if body is None else json.dumps(body).encode()
     headers = {"lean-app-token": app_id}
     try:
-        with urlopen(Request(url, raw, headers), timeout=10) as answer:  # noqa: S310 - loopback
+        with urlopen(Request(url, raw, headers), timeout=PATIENCE) as answer:  # noqa: S310 - loopback
             return answer.status, json.loads(answer.read())
     except HTTPError as error:
         with error:
@@ -124,7 +125,7 @@ def test_a_scenario_and_options_are_laid_over_each_other(tmp_path: Path) -> None
         told = ask(f"{url}/_mockbank/advance", "shop", {"seconds": 3600})[1]
         assert told == {"now": "2026-01-01T09:00:00+00:00"}
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
 
 
@@ -136,9 +137,9 @@ def test_a_call_that_sleeps_does_not_keep_the_command_from_ending() -> None:
         with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as client:
             heard(process, r"(GET) +/banks/v1")
             process.terminate()
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE)
             assert process.returncode == 0
-            assert client.wait(timeout=10) != 0
+            assert client.wait(timeout=PATIENCE) != 0
 
 
 def test_the_log_tells_what_struck(capsys: pytest.CaptureFixture[str]) -> None:

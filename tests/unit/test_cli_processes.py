@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -21,9 +20,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from leanflow import sign
+from tests.support.processes import PATIENCE
 
 COMMAND = (sys.executable, "-m", "leanflow_adapters.cli")
-STARTS_IN = 15  # seconds; a cold start on a loaded machine takes three
 
 ENGINE = """
 import time
@@ -44,7 +43,7 @@ def fails(event, flows):
 @handlers.on_webhook("handler.hangs", name="hangs")
 def hangs(event, flows):
     print("hangs", flush=True)
-    time.sleep(60)
+    time.sleep(1000)
 
 def make(**more):
     nowhere = "http://127.0.0.1:1"
@@ -97,18 +96,17 @@ def said(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
     pytest.fail(f"never said {pattern!r}:\n{''.join(heard)}")
 
 
-def stop(process: subprocess.Popen[str]) -> float:
-    """Send SIGTERM; return the seconds until the process has ended."""
-    began = time.monotonic()
+def stop(process: subprocess.Popen[str]) -> int:
+    """Send SIGTERM; return the exit status."""
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    return time.monotonic() - began
+    process.communicate(timeout=PATIENCE)
+    return process.returncode
 
 
 def ask(url: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Make one HTTP call; return status and body."""
     try:
-        with urlopen(Request(url, data=body, headers=dict(headers or {})), timeout=5) as answer:  # noqa: S310 - loopback
+        with urlopen(Request(url, data=body, headers=dict(headers or {})), timeout=PATIENCE) as answer:  # noqa: S310 - loopback
             return answer.status, answer.read()
     except HTTPError as error:
         with error:
@@ -131,8 +129,7 @@ def test_serve_takes_webhooks_in_and_hands_them_to_handlers(here: Path) -> None:
         status, health = ask(f"{url}/health")
         assert status == 200
         assert json.loads(health)["worker_alive"] is True
-        assert stop(process) < 10
-        assert process.returncode == 0
+        assert stop(process) == 0
 
 
 def test_a_process_may_take_webhooks_in_and_leave_the_work_to_others(here: Path) -> None:
@@ -142,7 +139,7 @@ def test_a_process_may_take_webhooks_in_and_leave_the_work_to_others(here: Path)
         raw = webhook("customer.renamed")
         assert ask(f"{url}/lean/webhooks", raw, headers={"lean-signature": sign("secret", raw)})[0] == 200
         health = json.loads(ask(f"{url}/health")[1])
-        assert stop(process) < 10
+        assert stop(process) == 0
     due = health["sinks"]["heard"].pop("oldest_due_at")
     assert datetime.fromisoformat(due).tzinfo is not None
     nothing = {"undelivered": 0, "set_aside": 0, "oldest_due_at": None}
@@ -181,16 +178,14 @@ def test_a_handler_that_hangs_holds_up_the_end_no_longer_than_said(here: Path) -
         raw = webhook("handler.hangs")
         assert ask(url, raw, headers={"lean-signature": sign("secret", raw)})[0] == 200
         said(process, "^hangs")
-        assert stop(process) < 5
-        assert process.returncode == 1
+        assert stop(process) == 1
 
 
 def test_worker_works_until_it_is_told_to_stop(here: Path) -> None:
     """SIGTERM ends it in order."""
     with running(here, "worker", "shop:make") as process:
         said(process, "working for")
-        assert stop(process) < 10
-        assert process.returncode == 0
+        assert stop(process) == 0
 
 
 def test_a_worker_that_would_do_nothing_is_refused(here: Path) -> None:
@@ -207,12 +202,10 @@ def test_a_blocking_engine_of_web_processes_is_worked_for(here: Path) -> None:
         raw = webhook("customer.counted")
         assert ask(url, raw, headers={"lean-signature": sign("secret", raw)})[0] == 200
         said(process, "leanflow.blocking counted 0")
-        assert stop(process) < 10
-        assert process.returncode == 0
+        assert stop(process) == 0
     with running(here, "worker", "shop:blocking", "--workers", "2") as process:
         said(process, "working for")
-        assert stop(process) < 10
-        assert process.returncode == 0
+        assert stop(process) == 0
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(here: Path) -> None:
@@ -236,8 +229,7 @@ def test_mockbank_serves_and_logs(here: Path) -> None:
         assert json.loads(body)
         logged: dict[str, Any] = json.loads(said(process, "^{.*banks.*}$")[0])
         assert (logged["call"], logged["http_status"]) == ("GET /banks/v1", 200)
-        assert stop(process) < 5
-        assert process.returncode == 0
+        assert stop(process) == 0
 
 
 def run(here: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -247,7 +239,7 @@ def run(here: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[
         cwd=here,
         capture_output=True,
         text=True,
-        timeout=STARTS_IN,
+        timeout=PATIENCE,
         check=False,
         env={**os.environ, **env},
     )
@@ -287,7 +279,7 @@ def test_an_engine_of_a_django_project_is_found(here: Path) -> None:
 def test_without_its_extra_the_command_says_what_to_install(missing: str) -> None:
     """One clear line, exit status 2."""
     code = f"import sys; sys.modules[{missing!r}] = None\nfrom leanflow_adapters.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=STARTS_IN, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 2
     assert done.stderr == f"leanflow: the command line needs {missing}: install leanflow-openbanking[cli]\n"
 
@@ -302,13 +294,13 @@ def test_help_imports_no_driver_and_no_engine(here: Path) -> None:
         "except SystemExit: pass\n"
         "print([n for n in ('leanflow', 'rich', 'aiohttp', 'aiosqlite', 'asyncio', 'cattrs') if n in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=STARTS_IN, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_reader_that_goes_away_is_no_error(here: Path) -> None:
     """As in ``leanflow diagram | head -1``: no traceback."""
     command = f"{sys.executable} -m leanflow_adapters.cli diagram | head -1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=STARTS_IN, check=False)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stdout == "stateDiagram-v2\n"
     assert done.stderr == ""

@@ -276,7 +276,7 @@ def test_a_store_that_was_never_closed_lets_the_program_end(tmp_path: Path, code
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "flows.db")],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.stdout == "last line\n"
