@@ -9,8 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-__all__ = ["URL", "Server", "cluster", "do", "empty", "fresh_prefix", "server"]
+from leanflow_adapters.redis import RedisStore
+
+__all__ = ["URL", "Server", "cluster", "do", "empty", "fresh_prefix", "opened", "server"]
 
 URL = os.environ.get("LEANFLOW_REDIS_URL", "redis://127.0.0.1:6379/0")
 _START = 10.0  # seconds for a server to answer
@@ -57,6 +59,17 @@ async def empty(prefix: str, url: str = URL) -> None:
         keys = [key async for key in client.scan_iter(match=f"{{{prefix}:*", count=1000)]
         for first in range(0, len(keys), 1000):
             await client.delete(*keys[first : first + 1000])
+
+
+@asynccontextmanager
+async def opened(url: str, prefix: str = "", **settings: Any) -> AsyncIterator[RedisStore]:
+    """Give an open store on the engine's clock."""
+    store = RedisStore(url, prefix=prefix or uuid4().hex, **{"clock": "engine", **settings})
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 @attrs.define(eq=False)
