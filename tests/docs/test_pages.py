@@ -51,6 +51,17 @@ def test_decisions_are_numbered_and_whole() -> None:
             assert f"**{part}" in text, f"{page.name} lacks {part}"
 
 
+@pytest.mark.parametrize("framework", ["django", "fastapi", "flask"])
+def test_a_page_says_how_many_lines_it_adds(framework: str) -> None:
+    """To an application that exists: those with the mark of a new line, and those with that of a changed one."""
+    text = (ROOT / "docs" / "how-to" / f"embed-in-{framework}.md").read_text(encoding="utf-8")
+    said = re.search(r"has changed: (\d+) and (\d+)", " ".join(text.split()))
+    assert said is not None
+    marked = [len(re.findall(rf"^[^`\n]*# {mark}(?: |$)", text, re.MULTILINE)) for mark in (r"\+", "~")]
+    assert [int(number) for number in said.groups()] == marked
+    assert marked[0] <= 25  # what an existing application is to be asked for at most
+
+
 # --- ARCHITECTURE.md ---------------------------------------------------------------------------------------------
 
 
