@@ -17,6 +17,7 @@ from leanflow import Reply
 from leanflow.errors import InvalidRequest
 from leanflow_adapters._bus import Subscription
 from leanflow_adapters.kafka import KafkaBus
+from leanflow_adapters.kafka._lanes import Lanes
 from leanflow_adapters.kafka._source import TopicSource
 from tests.support.kafka import KafkaCluster, require_kafka
 from tests.support.subscribing import PATIENCE, Put, Receiver, Replies, Subscribe, Subscribing, until
@@ -168,6 +169,16 @@ async def test_a_rebalance_loses_nothing(put: Put, subscribe: Subscribe, topic: 
         await until(lambda: len(set(heard)) == 300)
     # Of each partition one at most comes twice; on a busy machine sessions end, too, and then what was not committed.
     assert len(heard) < 2 * 300, "what is done is not all done again"
+
+
+async def test_a_fetch_ends_when_no_more_is_wanted() -> None:
+    """It waits for no message then, and the next one does not either."""
+    lanes = Lanes(lambda _partition: None)
+    fetching = asyncio.create_task(lanes.take(1, 2 * PATIENCE))
+    await asyncio.sleep(0)
+    lanes.stop()
+    assert await asyncio.wait_for(fetching, PATIENCE) == []
+    assert await asyncio.wait_for(lanes.take(1, 2 * PATIENCE), PATIENCE) == []
 
 
 async def test_what_cannot_be_set_aside_is_not_skipped(

@@ -12,7 +12,7 @@ import aio_pika
 import pytest
 
 from leanflow import Reply
-from leanflow.errors import BrokerSetup
+from leanflow.errors import BrokerSetup, BusUnavailable
 from leanflow_adapters._bus import Subscription
 from leanflow_adapters.rabbitmq import RabbitBus
 from tests.support.rabbitmq import URL, Rabbit, rabbit, wired
@@ -152,3 +152,12 @@ async def test_looking_alone_keeps_no_connection(broker: Rabbit) -> None:
     async with wired() as (wire, url):
         assert list(await RabbitBus(url).subscribe(broker.queue, fine).set_aside()) == []
         await until(lambda: not wire.connections)
+
+
+async def test_a_fetch_ends_when_no_more_is_wanted() -> None:
+    """It looks no more whether something may come."""
+    source = RabbitBus(URL).subscribe("queue", fine)._source
+    with pytest.raises(BusUnavailable):
+        await source.fetch(1)
+    source.stop()
+    assert list(await source.fetch(1)) == []

@@ -14,7 +14,7 @@ from tests.support.kafka import let_followers_sync
 
 __all__ = ["member", "note", "noting"]
 
-SESSION = {"session_timeout_ms": 2000, "heartbeat_interval_ms": 100}
+SESSION = {"session_timeout_ms": 1500, "heartbeat_interval_ms": 100}
 """Of a group with several members: in each rebalance the mock cluster waits for all to join, a second less than it."""
 
 
@@ -25,10 +25,10 @@ def note(notes: Path, name: str, body: bytes) -> None:
 
 
 def noting(notes: Path, name: str) -> Receive:
-    """Return a receiver that takes everything, a millisecond for each, and notes it."""
+    """Return a receiver that takes everything, two milliseconds for each, and notes it."""
 
     async def receive(_headers: Mapping[str, str], body: bytes) -> Reply:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.002)
         note(notes, name, body)
         return Reply(status=200)
 

@@ -22,13 +22,17 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import DeliverPolicy, RawStreamMsg
+from nats.js.api import DeliverPolicy, RawStreamMsg, StreamConfig
 from nats.js.errors import NotFoundError
 
 __all__ = ["HOST", "PORT", "URL", "NatsServer", "connected", "drop", "fresh_name", "kept"]
 
 URL = os.environ.get("LEANFLOW_NATS_URL", "nats://127.0.0.1:4222")
 HOST, PORT = urlsplit(URL).hostname or "127.0.0.1", urlsplit(URL).port or 4222
+
+
+_STAYS = "leanflow-tests"
+"""A stream that stays: with its last one a server removes the directory of all, and fails to make one meanwhile."""
 
 
 async def _quiet(_: Exception) -> None:
@@ -46,6 +50,8 @@ async def connected(url: str = URL) -> AsyncIterator[Client]:
             pytest.fail(said)
         pytest.skip(said)
     try:
+        if url == URL:
+            await client.jetstream().add_stream(StreamConfig(name=_STAYS, subjects=[_STAYS]))
         yield client
     finally:
         await client.close()
