@@ -46,13 +46,15 @@ class Table:
         columns: name and kind of each: ``int``, ``text``, ``id`` (of a request), ``time``, ``flag``, ``bytes`` or
             ``names``.
         is_scoped: whether SQL stores keep the column `scope`; otherwise it is that of the row's request.
-        slice: rows copied in one transaction: fewer of those that carry whole bodies.
+        slice: rows copied in one transaction, if they are not heavy.
+        at_once: rows read at a time: few of those that carry whole bodies.
     """
 
     name: str
     columns: Mapping[str, str]
     is_scoped: bool = True
     slice: int = 1000
+    at_once: int = 1000
 
     @cached_property
     def kept(self) -> Mapping[str, str]:
@@ -87,14 +89,14 @@ TABLES = (
         "pages",
         "scope:int request_id:id page:int correlation_id:text refreshed_at:time raw:bytes",
         is_scoped=False,
-        slice=20,
+        at_once=20,
     ),
     _table("notes", "scope:int name:text value:text"),
     _table(
         "parked",
         "scope:int key:text tag:text at:time kind:text value:text request_id:id due_at:time expires_at:time"
         " offered_at:time tries:int raw:bytes",
-        slice=200,
+        at_once=200,
     ),
     # owner and lease_until are left behind: whoever held the lease is not coming along
     _table(
@@ -107,7 +109,7 @@ TABLES = (
         "outbox",
         "scope:int sink:text key:text kind:text about:id ordered:flag set_aside:flag tries:int due_at:time error:text"
         " payload:text",
-        slice=200,
+        at_once=200,
     ),
     _table("sinks", "scope:int name:text states:names resources:names webhooks:names reports:flag"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -11,8 +12,9 @@ import pytest
 
 from leanflow._request import IdKind
 from leanflow.errors import StoreUnavailable
+from leanflow.events import Page
 from leanflow.ports import Store
-from leanflow.testing.conformance._samples import ALL, a_change, a_step, stored
+from leanflow.testing.conformance._samples import ALL, a_change, a_step, end, stored
 from leanflow_adapters._tables import TABLES
 from leanflow_adapters.cli import _copy
 from tests.support.copying import KINDS, SCOPE, Place, Places, copied, fill
@@ -37,9 +39,9 @@ class Opened:
         await self._store.aclose()
 
 
-async def _offered(store: Store) -> list[str]:
+async def _offered(store: Store, sink: str = "all") -> list[str]:
     """Return what relays are offered now; its lease is over at once."""
-    found = await store.claim_outbox(SCOPE, sinks=["all"], owner="relay", now=SOON, lease=-1.0, limit=9)
+    found = await store.claim_outbox(SCOPE, sinks=[sink], owner="relay", now=SOON, lease=-1.0, limit=9)
     return [row.key for row in found]
 
 
@@ -48,7 +50,7 @@ async def test_what_is_set_aside_keeps_its_place(places: Places, new: str) -> No
     """It holds up nobody in the target either, and goes before those behind it when it is brought back."""
     source, target = await places.fresh("sqlite"), await places.fresh(new)
     async with Opened(source) as store:
-        await store.register(SCOPE, [ALL])
+        await store.register(SCOPE, [ALL, attrs.evolve(ALL, name="other")])
         request, keys = await stored(store, **HERE), []
         for number in range(3):
             change = a_change(request)
@@ -61,6 +63,7 @@ async def test_what_is_set_aside_keeps_its_place(places: Places, new: str) -> No
     await copied(source, target)
     async with Opened(target) as store:
         assert await _offered(store) == [keys[1]]
+        assert await _offered(store, "other") == [keys[0]]
         assert await store.redeliver(SCOPE, keys[0], "all", now=SOON)
         for key in keys:
             assert await _offered(store) == [key]
@@ -225,6 +228,23 @@ async def test_progress_is_told_of_each_table_from_its_begin_to_its_end(
     assert totals == counts
     assert {name: (some[0], some[-1]) for name, some in told.items()} == {name: (0, n) for name, n in counts.items()}
     assert all(some == sorted(some) for some in told.values())
+
+
+@pytest.mark.parametrize(("size", "slices"), [(100, [60]), (100_000, [20, 20, 20])])
+async def test_light_pages_are_copied_many_at_a_time(places: Places, size: int, slices: list[int]) -> None:
+    """Heavy ones few: no more are held, or sent, than is good for either side."""
+    source, target = await places.fresh("sqlite"), await places.fresh("sqlite")
+    async with Opened(source) as store:
+        request = await stored(store, **HERE)
+        await store.register(SCOPE, [ALL])
+        await store.commit(end(request, pages=tuple(Page(number=number, raw=b"x" * size) for number in range(60))))
+    told: list[int] = []
+    async with source.tables() as old, target.tables() as new:
+        await _copy.copy(
+            old, new, force=False, told=lambda name, count, _: told.append(count if name == "pages" else 0)
+        )
+    steps = [after - before for before, after in pairwise(filter(None, [0, *told]))]
+    assert [max(told) - sum(steps), *steps] == slices
 
 
 async def test_postgres_knows_its_tables_afterwards(places: Places) -> None:

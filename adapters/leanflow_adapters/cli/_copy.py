@@ -35,6 +35,9 @@ _WITH_TABLES = MappingProxyType(
         "RedisStore": "leanflow_adapters.redis.tables",
     }
 )
+_HEAVY = 2**20
+"""Bytes of bodies after which no more rows are taken into a transaction."""
+
 _AGAIN = "start again with an empty target (another file, schema or prefix)"
 
 
@@ -170,6 +173,22 @@ async def _begun(target: Tables, pulse: str, scopes: Sequence[int]) -> _Copying:
     return copying
 
 
+async def _slice(source: Tables, table: Table, after: str | None) -> tuple[Sequence[Row], str | None]:
+    """Return what is copied in one transaction, and the place of the last row: light rows are many, heavy ones few."""
+    rows: list[Row] = []
+    place, weight = after, 0
+    while len(rows) < table.slice and weight < _HEAVY:
+        more, behind = await source.read(table, place, min(table.at_once, table.slice - len(rows)))
+        if behind == place:
+            break
+        rows += more
+        place, weight = (
+            behind,
+            weight + sum(len(value) for row in more for value in row if isinstance(value, bytes | str)),
+        )
+    return rows, place
+
+
 class _Copying:
     """Rows on their way into a target.
 
@@ -199,7 +218,7 @@ class _Copying:
             if table.name != self.mark.table:
                 self.mark = Mark(pulse=self.mark.pulse, table=table.name)
             yield table.name, self.mark.copied
-            while (slice_ := await source.read(table, self.mark.place, table.slice))[1] != self.mark.place:
+            while (slice_ := await _slice(source, table, self.mark.place))[1] != self.mark.place:
                 rows, place = slice_
                 copied = self.mark.copied + len(rows)
                 await self._write(table, rows, attrs.evolve(self.mark, place=place, copied=copied))

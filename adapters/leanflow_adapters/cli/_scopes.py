@@ -82,7 +82,7 @@ async def scope_in(store: Store, named: Named) -> Scope:
 async def _scopes(tables: Tables) -> AsyncIterator[Scope]:
     """Yield the scopes in which requests were made."""
     after = None
-    while (slice_ := await tables.read(_SCOPES, after, _SCOPES.slice))[1] != after:
+    while (slice_ := await tables.read(_SCOPES, after, _SCOPES.at_once))[1] != after:
         rows, after = slice_
         for _, app, environment, region in rows:
             yield Scope(app=app, environment=environment, region=region)
