@@ -133,7 +133,7 @@ async def test_the_example_hears_that_its_user_left_for_the_banks_own_site(brows
         await _decides(page, "Approve")
         await page.get_by_role("status").get_by_text("Here are your accounts.").wait_for()
         with sqlite3.connect(f"file:{tmp_path}/flows.db?mode=ro", uri=True) as stored:
-            [first] = stored.execute("SELECT id FROM leanflow_requests").fetchone()  # and no other
+            [(first,)] = stored.execute("SELECT id FROM leanflow_requests").fetchall()  # nothing was asked for twice
             query = "SELECT event, from_state, to_state FROM leanflow_history WHERE request_id = ? ORDER BY version"
             told = stored.execute(query, [first]).fetchall()
         [hinted] = [number for number, (event, _, _) in enumerate(told) if "REDIRECT" in event]
