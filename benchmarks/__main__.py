@@ -19,7 +19,7 @@ ALL = (
     "latency",
     "growth",
     "waiting",
-    "purging",
+    "upkeep",
     "postgres",
     "redis",
     "mockbank",
