@@ -12,4 +12,4 @@ def timeout(request: pytest.FixtureRequest) -> float:
     """Give the seconds that a bus waits for its broker: few where a test has it wait in vain."""
     if "silent" in request.fixturenames:
         return 0.5  # what is published afterwards is published again and again until it is there
-    return 1.0 if "away" in request.fixturenames else 5.0
+    return 1.0 if "away" in request.fixturenames else 30.0
