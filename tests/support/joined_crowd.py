@@ -31,6 +31,7 @@ __all__ = ["database_of", "store_of"]
 
 _DEADLY = 0.03  # how likely a child dies at each of the points at which it may
 _DEADLIER = 0.12  # ... of a handler
+_MOST = 500  # children: some thirty are enough for work that gets anywhere
 _LEASE = timedelta(minutes=5)  # longer than what a killed child leaves behind
 
 
@@ -150,6 +151,7 @@ def _raised(kind: str, place: str, seed: str, last: int) -> dict[str, Any]:
     while not lived:
         _, lived = _bear(lambda say: grown(say).work())
         born += 1
+        assert born < _MOST, "the children get nowhere"
     return {"told": told, "children": born}
 
 
