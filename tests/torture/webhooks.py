@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,8 @@ __all__ = ["duplicates", "early", "poison", "slow_store", "unknown_types"]
 
 _COPIES = (2, 7, 100)  # 7 is how often Lean sends one at most
 _AN_HOUR = 3600.0
+_POISON = 100  # one in so many
+_PAIRS = 5  # floods without and with poison, in turns: what else the machine does meets both
 _DOCUMENTED = (
     "bank.availability.updated",
     "banks.availability.updated",
@@ -110,18 +113,27 @@ async def _post_anywhere(world: World, sent: Sent) -> None:
 
 async def poison(run: Run) -> None:
     """R15: a handler refuses one webhook in a hundred each time: the others pass, those are set aside and come back."""
-    times: dict[int, float] = {}
-    for share in (0, 100):
-        async with run.world(f"share{share}", share, policy={"announce_tries": 4}) as world:
-            await world.start()
-            times[share] = await _flood(world, run.rounds, share)
-            problems = [] if not share else await _set_aside(world, run.rounds // share)
-            await _end(run, world, problems, expected_log="leanflow.outbox: .* set aside")
-    run.figure.rounds = run.rounds
-    ratio = times[0] / times[100]
-    run.figure.notes = {"throughput of the others": ratio, "webhooks/s": run.rounds / times[100]}
+    pairs = 1 if run.is_fast else _PAIRS
+    each = run.rounds // pairs
+    seconds = [(await _flooded(run, pair, each, 0), await _flooded(run, pair, each, _POISON)) for pair in range(pairs)]
+    ratio = statistics.median(without / with_poison for without, with_poison in seconds)
+    run.figure.rounds = each * pairs
+    run.figure.notes = {
+        "throughput of the others": ratio,
+        "webhooks/s": each / min(poisoned for _, poisoned in seconds),
+    }
     if ratio < 0.9 and not run.is_fast:
         run.figure.violations.append(f"R15: with poison the others have {ratio:.2f} of their throughput")
+
+
+async def _flooded(run: Run, pair: int, number: int, share: int) -> float:
+    """Flood a fresh world; return the seconds until all but the poison were heard."""
+    async with run.world(f"pair{pair}.share{share}", 1000 * pair + share, policy={"announce_tries": 4}) as world:
+        await world.start()
+        took = await _flood(world, number, share)
+        problems = [] if not share else await _set_aside(world, number // share)
+        await _end(run, world, problems, expected_log="leanflow.outbox: .* set aside")
+    return took
 
 
 async def _flood(world: World, number: int, share: int) -> float:
