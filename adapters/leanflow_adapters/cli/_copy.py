@@ -182,10 +182,8 @@ async def _slice(source: Tables, table: Table, after: str | None) -> tuple[Seque
         if behind == place:
             break
         rows += more
-        place, weight = (
-            behind,
-            weight + sum(len(value) for row in more for value in row if isinstance(value, bytes | str)),
-        )
+        place = behind
+        weight += sum(len(value) for row in more for value in row if isinstance(value, bytes | str))
     return rows, place
 
 
