@@ -7,7 +7,7 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
-JOBS ?= 3# processes that test; a module stays in one of them. 0: this one alone, as a debugger wants it
+JOBS ?= 2# processes that test; a module stays in one of them. 0: this one alone, as a debugger wants it
 TYPED := $(foreach each,benchmarks examples,$(if $(wildcard $(each)/*.py),$(each))) # mypy refuses empty directories
 
 .DEFAULT_GOAL := help
