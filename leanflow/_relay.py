@@ -120,12 +120,13 @@ class Relay:
         return await asyncio.gather(*(self._try(self._handle, row) for row in rows))
 
     async def _settle(self, rows: Sequence[OutboxRow], errors: Sequence[BaseException | None]) -> None:
+        """Store what became of each row, all at once: a hundred that failed cost no more round trips than one."""
         done = [(row.key, row.sink) for row, error in zip(rows, errors, strict=True) if error is None]
-        if done:
-            await self._store.delivered(self._scope, done)
-        for row, error in zip(rows, errors, strict=True):
-            if error is not None:
-                await self._undelivered(row, error)
+        storing: list[Awaitable[None]] = [self._store.delivered(self._scope, done)] if done else []
+        storing += [self._undelivered(row, error) for row, error in zip(rows, errors, strict=True) if error is not None]
+        for problem in await asyncio.gather(*storing, return_exceptions=True):
+            if problem is not None:
+                raise problem
 
     async def _undelivered(self, row: OutboxRow, error: BaseException) -> None:
         again_at = self._after_outage(row, error)

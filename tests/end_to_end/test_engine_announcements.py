@@ -452,3 +452,31 @@ async def test_a_wake_that_was_cut_off_is_finished_and_counts_once(
             rows = await flows.history(request.id)
             assert [row.tag for row in rows].count("entity_proved_live") == 1
             assert (await flows.get(request.id)).state is State.fetched
+
+
+class Together(MemoryStore):
+    """Stores that announcements failed only once it is told of ten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ten = asyncio.Barrier(10)
+
+    async def undelivered(self, *place: Any, **more: Any) -> None:
+        """As the other, all at once."""
+        await self._ten.wait()
+        await super().undelivered(*place, **more)
+
+
+async def test_what_failed_is_stored_all_at_once(clock: FakeClock, lean: Lean) -> None:
+    """Ten that a handler refuses take one round trip, not ten: those behind them need not wait so long."""
+    handlers = Handlers()
+
+    @handlers.on(name="refuses")
+    async def refuse(_change: Change, _flows: LeanFlow) -> None:
+        raise RuntimeError("no")
+
+    async with asyncio.timeout(60), engine(Together(), lean, clock, handlers=handlers) as flows:
+        for number in range(10):
+            await flows.request("accounts", entity_id=f"e{number}")
+        await flows.tick()
+        assert [row.tries for row in await flows.undelivered()].count(1) == 10
