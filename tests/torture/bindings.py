@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import socket
 import threading
@@ -15,11 +16,16 @@ import uvicorn
 from aiohttp import web
 
 from leanflow import LeanFlow
+from leanflow_adapters.web._reading import MAX_BODY
 
 __all__ = ["BINDINGS", "WHERE", "Wsgi", "bound", "serving"]
 
 WHERE = "/webhook"
 """The path at which every one of them takes webhooks."""
+
+_PIECE = 1 << 16  # bytes
+_THREADS = 32
+"""As many bodies as a server of WSGI reads at once: Werkzeug's own begins a thread for each connection."""
 
 
 def _aiohttp(flows: LeanFlow) -> Any:
@@ -93,10 +99,16 @@ def _quart(flows: LeanFlow) -> Any:
 
 
 class Wsgi:
-    """An application of WSGI's, over the engine's blocking face."""
+    """An application of WSGI's, over the engine's blocking face; called by so many at once as a server has threads."""
 
     def __init__(self, application: Any) -> None:
-        self.application = application
+        self._application = application
+        self._threads = threading.Semaphore(_THREADS)
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Answer a request, in its turn."""
+        with self._threads:
+            return self._application(environ, start_response)
 
 
 def _flask(flows: LeanFlow) -> Any:
@@ -200,12 +212,23 @@ async def _under_aiohttp(app: web.Application, listener: socket.socket) -> Async
         await runner.cleanup()
 
 
+class _Sparing(io.BufferedReader):
+    """What comes over a connection. Werkzeug reads what an application left by tens of megabytes: not so many here."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self.read1(_PIECE) if size is not None and size > MAX_BODY else super().read(size)
+
+
 @asynccontextmanager
 async def _under_werkzeug(app: Wsgi, listener: socket.socket) -> AsyncIterator[None]:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            self.rfile = _Sparing(self.rfile.detach())
 
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - its name there
             """Say nothing."""
@@ -214,7 +237,7 @@ async def _under_werkzeug(app: Wsgi, listener: socket.socket) -> AsyncIterator[N
     listener.listen(4096)
     host, port = listener.getsockname()[:2]
     server = make_server(
-        host, port, app.application, threaded=True, request_handler=Quiet, fd=listener.fileno()
+        host, port, app, threaded=True, request_handler=Quiet, fd=listener.fileno()
     )  # on a copy of the socket
     serving = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
     serving.start()
