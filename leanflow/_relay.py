@@ -120,10 +120,12 @@ class Relay:
         return await asyncio.gather(*(self._try(self._handle, row) for row in rows))
 
     async def _settle(self, rows: Sequence[OutboxRow], errors: Sequence[BaseException | None]) -> None:
-        """Store what became of each row, all at once: a hundred that failed cost no more round trips than one."""
+        """Store what became of each row: first what is done, so that a claim beside it finds what that sets free."""
         done = [(row.key, row.sink) for row, error in zip(rows, errors, strict=True) if error is None]
-        storing: list[Awaitable[None]] = [self._store.delivered(self._scope, done)] if done else []
-        storing += [self._undelivered(row, error) for row, error in zip(rows, errors, strict=True) if error is not None]
+        if done:
+            await self._store.delivered(self._scope, done)
+        failed = [(row, error) for row, error in zip(rows, errors, strict=True) if error is not None]
+        storing = (self._undelivered(row, error) for row, error in failed)  # together: they share a round trip
         for problem in await asyncio.gather(*storing, return_exceptions=True):
             if problem is not None:
                 raise problem
