@@ -53,6 +53,7 @@ async def joined_transactions(run: Run) -> None:
         over.set()
         await tending
         problems += await world.settle(60)
+        _count_dead(world)
         problems += await world.close()
         problems += await _disagreements(world)
         [rows] = await _sql(world, 'SELECT what, count(*) FROM "{0}".application GROUP BY what')
@@ -91,6 +92,10 @@ async def _tend(world: World, over: asyncio.Event) -> None:
             continue
         ends: list[asyncio.Future[Any]] = [*(child.ended for child in living), world.go(over.wait())]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _count_dead(world: World) -> None:
+    """Count who died by their own hand; once all has come to rest, for the last may have died a moment ago."""
     dead = [child for child in world.children if child.ended.done() and child.ended.result()]
     world.kills = len(dead)
     for child in dead:
@@ -150,6 +155,7 @@ async def handlers_that_confirm(run: Run) -> None:
         problems += await world.settle(120)
         over.set()
         await tending
+        _count_dead(world)
         problems += await world.close()
         [rows] = await _sql(world, 'SELECT key, count(*) FROM "{0}".told GROUP BY key')
         wrote = {row["key"]: row["count"] for row in rows}
