@@ -50,7 +50,7 @@ class Group:
     def handled(self) -> list[tuple[str, int, int]]:
         """Return who handled what: member, partition, number."""
         lines = self.notes.read_text().splitlines() if self.notes.exists() else []
-        return [(name, *map(int, body.split("/"))) for name, body in (line.split("\t") for line in lines)]  # type: ignore[misc]
+        return [(name, *map(int, body.split("/"))) for name, body in (line.split("\t") for line in lines)]  # type: ignore[misc]  # three each
 
     def names(self) -> Counter[str]:
         """Return how many each member has handled."""

@@ -81,7 +81,7 @@ def let_followers_sync() -> None:
             await asyncio.sleep(_FOLLOWERS)
             return await perform(coordinator, response)
 
-        perform_later._holds_up = True  # type: ignore[attr-defined]
+        perform_later._holds_up = True  # type: ignore[attr-defined]  # a mark of ours
         GroupCoordinator._perform_assignment = perform_later
 
 

@@ -74,7 +74,7 @@ async def _serve(flows: LeanFlow, host: str, port: int, path: str, stop_within: 
     loop = asyncio.get_running_loop()
     async with until_told(stop_within) as stop:
         # it has its port and does not listen yet: one that is taken is known before anything is worked on
-        server = await loop.create_server(runner.server, host, port, start_serving=False)  # type: ignore[arg-type]
+        server = await loop.create_server(runner.server, host, port, start_serving=False)  # type: ignore[arg-type]  # set up above
         with closing(server):
             async with flows:
                 try:

@@ -27,11 +27,8 @@ _CREATION_PATIENCE = 30.0  # seconds, of the same for a creation
 
 
 @attrs.frozen(eq=False)
-class Load:
-    """A wish for one request."""
-
-    scope: int
-    id: UUID
+class _Look:
+    """A wish that changes nothing."""
 
     @property
     def exclusive(self) -> tuple[Hashable, ...]:
@@ -45,22 +42,20 @@ class Load:
 
 
 @attrs.frozen(eq=False)
-class Name:
+class Load(_Look):
+    """A wish for one request."""
+
+    scope: int
+    id: UUID
+
+
+@attrs.frozen(eq=False)
+class Name(_Look):
     """A wish for the requests that one of Lean's ids names."""
 
     scope: int
     kind: str
     value: str
-
-    @property
-    def exclusive(self) -> tuple[Hashable, ...]:
-        """Any number may ask for the same."""
-        return ()
-
-    @property
-    def weight(self) -> int:
-        """It brings no bodies."""
-        return 0
 
 
 class Traffic:
