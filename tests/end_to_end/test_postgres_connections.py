@@ -18,7 +18,7 @@ from leanflow_adapters import _hearing
 from leanflow_adapters.postgres import PostgresStore, _connection, _hints
 from leanflow_adapters.postgres._migrate import VERSION, found_version
 from tests.support.postgres import URL, do, drop, empty, fresh_schema
-from tests.support.swallowing import Swallowing
+from tests.support.ways import Swallowing
 from tests.support.wire import through
 
 PATIENCE = 20.0  # seconds

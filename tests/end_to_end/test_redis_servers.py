@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -28,7 +27,7 @@ from leanflow_adapters.cli._condition import condition
 from leanflow_adapters.redis import RedisStore, _hints
 from leanflow_adapters.redis._rows import base_of
 from tests.support.redis import Server, do, opened, server
-from tests.support.swallowing import Swallowing
+from tests.support.ways import Mute, Swallowing
 from tests.support.wire import through
 
 PATIENCE = 60.0  # seconds
@@ -85,52 +84,9 @@ async def test_a_server_that_was_killed_has_all_that_was_committed(own: Server) 
         assert (await store.commit(a_step(last, "afterwards"))).outcome is Outcome.committed
 
 
-class Mute:
-    """A way to a server on which what is asked arrives, and once it is muted no reply comes back."""
-
-    def __init__(self, port: int) -> None:
-        self._there = port
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.is_muted = False
-        self.asked = 0
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[int]:
-        """Give its port."""
-        listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        async with listener:
-            yield listener.sockets[0].getsockname()[1]
-            listener.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        far, onward = await asyncio.open_connection("127.0.0.1", self._there)
-        answering = asyncio.ensure_future(self._answer(far, back))
-        try:
-            while asked := await near.read(1 << 20):
-                self.asked += self.is_muted
-                onward.write(asked)
-        finally:
-            answering.cancel()
-            back.transport.abort()
-            onward.transport.abort()
-
-    async def _answer(self, far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        while answer := await far.read(1 << 20):  # in as many pieces as it pleases the server
-            if self.is_muted:
-                back.transport.abort()
-                return
-            back.write(answer)
-
-
 async def test_a_step_whose_answer_is_lost_is_not_sent_again(own: Server) -> None:
     """Cut off after the step was done: unavailable, whole in the store, its key seen; the driver repeats nothing."""
-    mute = Mute(own.port)
+    mute = Mute("127.0.0.1", own.port)
     async with mute.listening() as port, opened(f"redis://127.0.0.1:{port}/0", "mute") as store:
         request = await stored(store)
         step = a_step(request, "event-1")
@@ -146,7 +102,7 @@ async def test_a_step_whose_answer_is_lost_is_not_sent_again(own: Server) -> Non
 
 async def test_a_claim_whose_answer_is_lost_is_made_once(own: Server) -> None:
     """A lease that nobody heard of runs out like that of a worker that died: the call number rose by one."""
-    mute = Mute(own.port)
+    mute = Mute("127.0.0.1", own.port)
     async with mute.listening() as port, opened(f"redis://127.0.0.1:{port}/0", "claims") as store:
         request = await stored(store)
         mute.is_muted = True
