@@ -1,4 +1,4 @@
-"""Relaying the outbox: to handlers, to buses, and, for the internal sink `wake`, to the requests that are woken."""
+"""Relaying the outbox: to handlers, to buses, and, for the internal sink `wake`, to what wakes requests."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from leanflow import calls
 from leanflow._backoff import wait_before
 from leanflow._buses import BusLine, is_away
-from leanflow._effects import Change, WakeReason
+from leanflow._effects import Change
 from leanflow._handlers import Handler
-from leanflow._lean.documents import consent_lost
 from leanflow._lean.webhooks import parse_webhook
-from leanflow._lru import Lru
-from leanflow._request import DataRequest, State
 from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow._steps import Steps
-from leanflow.errors import CallFailed, MalformedBody, RequestNotFound
-from leanflow.events import BankReturned, ConsentLost, EntityProvedLive, Event, Nudged
-from leanflow.ports import WAKE, Bus, OutboxRow, Query, Store
+from leanflow._wakes import Wakes, asks_lean
+from leanflow.errors import CallFailed
+from leanflow.ports import WAKE, Bus, OutboxRow, Store
 
 __all__ = ["Audience", "Relay"]
 
@@ -35,11 +31,8 @@ _log = logging.getLogger("leanflow.outbox")
 BATCH = 100
 RUN = 1000
 """Rows that are relayed to a bus in one go at most: the end of it is waited for when a worker stops."""
-LIVE = frozenset(state for state in State if not state.is_end)
-OUTAGES = 10_000
-"""Wakes of which it is known how often they met an outage of Lean; one that is forgotten begins with short waits."""
-BUSY = frozenset({408, 429})
-"""HTTP statuses below 500 that say to come later."""
+LOOKS = 4
+"""How many wakes ask Lean at a time: there is no hurry, and while it hangs each waits as long as a call may take."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,17 +58,14 @@ class Relay:
     def __init__(self, settings: Settings, store: Store, steps: Steps, audience: Audience, owner: str) -> None:
         self._store = store
         self._scope = settings.scope
-        self._transport = settings.transport
         self._clock = settings.clock
         self._policy = settings.policy
-        self._dice = settings.dice
-        self._steps = steps
         self._handlers = audience.handlers
         self._buses = audience.buses
         self._engine = audience.engine
         self._face = audience.face
         self._owner = owner
-        self._outages: Lru[str, int] = Lru(OUTAGES)
+        self._wakes = Wakes(settings, store, steps)
 
     @property
     def sinks(self) -> tuple[str, ...]:
@@ -87,6 +77,8 @@ class Relay:
 
         What piled up is claimed together with the confirmation of the batch before: on SQLite in one transaction.
         """
+        if sink == WAKE:
+            return await self._relay_wakes()
         line = self._buses.get(sink)
         if line is not None and not await line.is_ready():
             return 0
@@ -115,8 +107,6 @@ class Relay:
     async def _deliver(self, sink: str, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
         if (line := self._buses.get(sink)) is not None:
             return await self._publish(line, rows)
-        if sink == WAKE:
-            return await self._wake_all(rows)
         return await asyncio.gather(*(self._try(self._handle, row) for row in rows))
 
     async def _settle(self, rows: Sequence[OutboxRow], errors: Sequence[BaseException | None]) -> None:
@@ -148,10 +138,7 @@ class Relay:
         line = self._buses.get(row.sink)
         if line is not None:
             return line.again_at if is_away(error) else None
-        if row.sink != WAKE or not isinstance(error, CallFailed):
-            return None
-        before = max(0, (self._outages.get(row.key) or 0) - 1)
-        return self._clock.now() + wait_before(self._policy.announce_backoff, before, row.key)
+        return self._wakes.again_at(row) if row.sink == WAKE and isinstance(error, CallFailed) else None
 
     async def _put_off(
         self, row: OutboxRow, error: BaseException, *, due_at: datetime, set_aside: bool = False, counts: bool = True
@@ -203,98 +190,36 @@ class Relay:
 
     # wakes
 
+    async def _relay_wakes(self) -> int:
+        """Deliver a batch of wakes: first those that ask Lean nothing, which wait for none that Lean leaves waiting."""
+        rows = await self._claim(WAKE)
+        asking = [row for row in rows if asks_lean(row)]
+        others = [row for row in rows if not asks_lean(row)]
+        for some, deliver in ((others, self._wake_all), (asking, self._look_all)):
+            if some:
+                errors = await deliver(some)
+                site("before_outbox_ack")
+                await self._settle(some, errors)
+        return len(rows)
+
     async def _wake_all(self, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
-        """Deliver wakes one after another. Once one has found Lean away, those behind it do not ask: each would wait.
+        return [await self._try(self._wakes.deliver, row) for row in rows]
 
-        Each has waits of its own, so that one which never gets an answer does not hold up the others for ever.
-        """
-        errors: list[BaseException | None] = []
+    async def _look_all(self, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
+        """Deliver those that ask Lean, `LOOKS` at a time. Once one has found it away none begins: each would wait."""
+        errors: dict[str, BaseException | None] = {}
+        left = iter(rows)
         away: CallFailed | None = None
-        for row in rows:
-            if away is not None and _asks_lean(row):
-                errors.append(away)
-                continue
-            error = await self._try(self._wake, row)
-            if isinstance(error, CallFailed):
-                away = error
-                self._outages.put(row.key, (self._outages.get(row.key) or 0) + 1)
-            else:
-                self._outages.pop(row.key)
-            errors.append(error)
-        return errors
 
-    async def _wake(self, row: OutboxRow) -> None:
-        """Give each request that is woken one ordinary step; acknowledged after the last."""
-        wake = json.loads(row.payload)
-        reason = WakeReason(wake["reason"])
-        lost = await self._lost_entities(wake) if reason is WakeReason.check else None
-        async for request in self._targets(reason, wake):
-            if lost is not None and request.entity_id not in lost:
-                continue
-            event = self._event(reason, wake).stamped(self._clock.now(), f"wake:{row.key}:{request.id}")
-            try:
-                await self._steps.apply(request.id, event)
-            except RequestNotFound:
-                continue  # erased meanwhile
-            site("wake_target")
+        async def look() -> None:
+            nonlocal away
+            for row in left:  # of which each takes the next
+                errors[row.key] = away or await self._try(self._wakes.deliver, row)
+                if isinstance(error := errors[row.key], CallFailed):
+                    away = error
 
-    async def _targets(self, reason: WakeReason, wake: Mapping[str, Any]) -> AsyncIterator[DataRequest]:
-        query = Query(
-            states=frozenset({State.requested}) if reason is WakeReason.bank else LIVE,
-            held=wake["held"],
-            entity_id=wake["entity_id"],
-            customer_id=wake["customer_id"] if wake["entity_id"] is None else None,
-        )
-        while True:
-            page = await self._store.find(self._scope, query)
-            for request in page:
-                if request.id != wake["origin"]:
-                    yield request
-            if len(page) < query.limit:
-                return
-            query = attrs.evolve(query, after=page[-1].id)
-
-    def _event(self, reason: WakeReason, wake: Mapping[str, Any]) -> Event:
-        delay = self._policy.jitter * self._dice.random()
-        match reason:
-            case WakeReason.live:
-                proved_at = datetime.fromisoformat(wake["proved_at"]) if wake["proved_at"] else None
-                return EntityProvedLive(proved_at=proved_at, delay=delay)
-            case WakeReason.bank:
-                return BankReturned(delay=delay)
-            case WakeReason.nudge:
-                return Nudged(delay=delay)
-            case WakeReason.check:
-                return ConsentLost()
-
-    async def _lost_entities(self, wake: Mapping[str, Any]) -> set[str]:
-        """Look at the entities: the webhook does not say whether the consent was renewed or revoked.
-
-        Raises:
-            CallFailed: Lean is away: it did not answer, or said to come later.
-            MalformedBody: it answered with anything else than the entity.
-        """
-        customers: dict[str, str | None] = {}
-        async for request in self._targets(WakeReason.check, wake):
-            known = wake["customer_id"] or request.customer_id
-            customers[request.entity_id] = known or customers.get(request.entity_id)
-        lost = set()
-        for entity_id, customer_id in customers.items():
-            if customer_id is None:
-                continue  # nothing to ask by: the answers to the requests themselves will tell
-            answer = await self._transport.send(calls.get_entity(customer_id, entity_id))
-            if answer.status >= 500 or answer.status in BUSY:
-                raise CallFailed(f"HTTP {answer.status}", maybe_sent=True)
-            is_lost = consent_lost(answer, self._clock.now())
-            if is_lost is None:
-                raise MalformedBody("$", f"an entity, not HTTP {answer.status}")
-            if is_lost:
-                lost.add(entity_id)
-        return lost
-
-
-def _asks_lean(row: OutboxRow) -> bool:
-    return bool(json.loads(row.payload)["reason"] == WakeReason.check)
+        await asyncio.gather(*(look() for _ in rows[:LOOKS]))
+        return [errors[row.key] for row in rows]
 
 
 def _facts(row: OutboxRow) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from leanflow import Answer, Call, Change, DataRequest, Handlers, LeanFlow, Policy, State
+from leanflow._relay import LOOKS
 from leanflow.errors import CallFailed, InvalidRequest, Livelock, RequestNotFound
 from leanflow.ports import OutboxRow
 from leanflow.testing import FakeClock, travel
@@ -381,31 +382,87 @@ async def test_an_outage_of_lean_counts_against_no_look_at_a_consent(
         assert await flows.undelivered() == ()
 
 
-async def test_while_lean_is_away_wakes_do_not_wait_for_one_another(clock: FakeClock, lean: Lean) -> None:
-    """Of all that would look at an entity one asks Lean at a time; a wake that asks nothing is delivered at once."""
-    async with engine(MemoryStore(), lean, clock) as flows:
-        for number in range(5):
-            lean.will(f"e{number}", "reconnect")
-            await flows.request("accounts", entity_id=f"e{number}", customer_id="c")
-        real, looks = lean._customers, []
+async def _checked(flows: LeanFlow, lean: Lean, entities: int) -> None:
+    """Have so many entities' consents to be looked at."""
+    for number in range(entities):
+        lean.will(f"e{number}", "reconnect")
+        await flows.request("accounts", entity_id=f"e{number}", customer_id="c")
+    for number in range(entities):
+        raw = webhook("entity.updated", {"id": f"e{number}", "customer_id": "c"}, event_id=f"{number}")
+        await deliver(flows, raw)
 
-        def away(call: Call) -> Answer:
+
+async def _nudged(flows: LeanFlow, clock: FakeClock, entity_id: str) -> None:
+    """Have an entity's requests woken without a question to Lean."""
+    payload = {"id": entity_id, "reconnect_id": "unknown"}
+    await deliver(flows, webhook("entity.reconnected", payload, event_id="nudge", at=clock.now()))
+
+
+async def test_while_lean_is_away_wakes_do_not_wait_for_one_another(clock: FakeClock, lean: Lean) -> None:
+    """Of all that would look at an entity few ask Lean; none waits for ever behind one that never gets an answer."""
+    entities = 2 * LOOKS
+    async with asyncio.timeout(60), engine(MemoryStore(), lean, clock) as flows:
+        looks: list[str] = []
+        begun = asyncio.Barrier(LOOKS)
+
+        async def away(call: Call) -> None:
             looks.append(call.path)
+            if len(looks) <= LOOKS:
+                await begun.wait()
             raise CallFailed("no answer within 70 s", maybe_sent=True)
 
-        lean._customers = away  # type: ignore[method-assign]  # put back below
-        for number in range(5):
-            raw = webhook("entity.updated", {"id": f"e{number}", "customer_id": "c"}, event_id=f"{number}")
-            await deliver(flows, raw)
-        raw = webhook("entity.reconnected", {"id": "e4", "reconnect_id": "unknown"}, event_id="nudge", at=clock.now())
-        await deliver(flows, raw)
+        await _checked(flows, lean, entities)
+        lean.before = away
         await flows.tick()
-        assert len(looks) == 1
-        assert [row.kind for row in await flows.undelivered()] == ["wake"] * 5
+        assert len(looks) == LOOKS
+        assert [row.kind for row in await flows.undelivered()] == ["wake"] * entities
         await travel(flows, clock, timedelta(seconds=10))
-        assert len(set(looks)) == 5  # none waits for ever behind one that never gets an answer
-        lean._customers = real  # type: ignore[method-assign]  # put back
+        assert len(set(looks)) == entities
+        lean.before = None
         await travel(flows, clock, timedelta(minutes=34))
+        assert await flows.undelivered() == ()
+
+
+async def test_looks_go_a_few_at_a_time(clock: FakeClock, lean: Lean) -> None:
+    """One that Lean answers slowly does not hold up all behind it, and Lean is not asked everything at once."""
+    async with asyncio.timeout(60), engine(MemoryStore(), lean, clock) as flows:
+        under_way, most = 0, 0
+        together = asyncio.Barrier(LOOKS)
+
+        async def slow(_call: Call) -> None:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await together.wait()
+            under_way -= 1
+
+        await _checked(flows, lean, 3 * LOOKS)
+        lean.before = slow
+        await flows.tick()
+        lean.before = None
+        assert most == LOOKS
+        assert await flows.undelivered() == ()
+
+
+async def test_a_wake_that_asks_nothing_waits_for_no_look_that_hangs(clock: FakeClock, lean: Lean) -> None:
+    """It is delivered and off the outbox while Lean leaves the look that came before it without an answer."""
+    async with asyncio.timeout(60), engine(MemoryStore(), lean, clock) as flows:
+        hangs, answers = asyncio.Event(), asyncio.Event()
+
+        async def hang(_call: Call) -> None:
+            hangs.set()
+            await answers.wait()
+
+        await _checked(flows, lean, 1)
+        await _nudged(flows, clock, "e0")
+        check, nudge = [row.key for row in await flows.undelivered()]
+        assert (check, nudge) == ("wake:event:0", "wake:event:nudge")
+        lean.before = hang
+        relaying = asyncio.create_task(flows._idle_worker._relay.relay("wake"))
+        await hangs.wait()
+        assert [row.key for row in await flows.undelivered()] == [check]
+        answers.set()
+        assert await relaying == 2
         assert await flows.undelivered() == ()
 
 
