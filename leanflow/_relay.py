@@ -125,12 +125,13 @@ class Relay:
         if again_at is not None:  # not the row's fault, and told of by now
             await self._put_off(row, error, due_at=again_at, counts=False)
             return
-        set_aside = row.tries + 1 >= self._policy.announce_tries
+        set_aside = self._is_last(row)
         due_at = self._clock.now() + wait_before(self._policy.announce_backoff, row.tries, row.key)
         level = logging.ERROR if set_aside else logging.WARNING
         what = "set aside; redeliver() brings it back" if set_aside else "will be tried again"
-        facts = {**_facts(row), "error": type(error).__name__, "due_at": None if set_aside else due_at}
-        _log.log(level, "%s did not take an announcement: %s", row.sink, what, extra=facts)
+        name = type(error).__name__
+        facts = {**_facts(row), "error": name, "due_at": None if set_aside else due_at}
+        _log.log(level, "%s did not take an announcement (%s): %s", row.sink, name, what, extra=facts)
         await self._put_off(row, error, due_at=due_at, set_aside=set_aside)
 
     def _after_outage(self, row: OutboxRow, error: BaseException) -> datetime | None:
@@ -161,12 +162,18 @@ class Relay:
         return None
 
     def _raised(self, row: OutboxRow, error: BaseException) -> BaseException:
+        """Tell of an outage of Lean; of another error with its traceback, unless that is as it was the last time."""
         if row.sink == WAKE and isinstance(error, CallFailed):
             facts = {"key": row.key}
             _log.warning("Lean is away, and is asked about a consent again later: %s", error.reason, extra=facts)
             return error
-        _log.warning("%s raised %s", row.sink, type(error).__name__, exc_info=error, extra=_facts(row))
+        name = type(error).__name__
+        if row.tries == 0 or row.error != name or self._is_last(row):
+            _log.warning("%s raised %s", row.sink, name, exc_info=error, extra=_facts(row))
         return error
+
+    def _is_last(self, row: OutboxRow) -> bool:
+        return row.tries + 1 >= self._policy.announce_tries
 
     # handlers and buses
 

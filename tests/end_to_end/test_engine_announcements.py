@@ -101,6 +101,37 @@ async def test_a_poison_announcement_is_set_aside_and_redelivered(
             await flows.redeliver(row.key, "failing")
 
 
+async def test_a_handler_that_fails_again_and_again_is_logged_shortly(
+    make: StoreMaker, clock: FakeClock, lean: Lean, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its traceback at the first try, at one that fails in another way, and at the last; else in one line."""
+    handlers, errors = Handlers(), iter([OSError, OSError, OSError, ValueError, ValueError, ValueError])
+
+    @handlers.on(State.fetched, name="fails")
+    async def fail(_change: Change, _flows: LeanFlow) -> None:
+        raise next(errors)
+
+    policy = Policy(announce_backoff=(timedelta(seconds=1),), announce_tries=6)
+    async with engine(make(), lean, clock, handlers=handlers, policy=policy) as flows:
+        await flows.request("accounts", entity_id="e")
+        await travel(flows, clock, timedelta(seconds=10))
+    told = [record for record in caplog.records if record.name == "leanflow.outbox"]
+    assert [(record.__dict__["tries"], record.getMessage()) for record in told if record.exc_info] == [
+        (1, "fails raised OSError"),
+        (4, "fails raised ValueError"),
+        (6, "fails raised ValueError"),
+    ]
+    short = [
+        (record.__dict__["tries"], record.levelname, record.getMessage()) for record in told if not record.exc_info
+    ]
+    again = "fails did not take an announcement ({}): will be tried again"
+    assert short == [
+        *((tries, "WARNING", again.format("OSError")) for tries in (1, 2, 3)),
+        *((tries, "WARNING", again.format("ValueError")) for tries in (4, 5)),
+        (6, "ERROR", "fails did not take an announcement (ValueError): set aside; redeliver() brings it back"),
+    ]
+
+
 async def test_a_handler_that_is_not_here_loses_nothing(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """Names are kept in the store: a process without the handler makes rows for it, and one that has it delivers."""
     heard = recorder()
