@@ -163,6 +163,18 @@ class Subscribing:
             await until(lambda: subscription.counts["set_aside"] == 1)
         assert [each.body for each in await alone.set_aside()] == [b"bad"]
 
+    async def test_what_was_set_aside_can_be_put_back(self, put: Put, subscribe: Subscribe, receiver: Receiver) -> None:
+        """With its headers and its body as they are listed it comes as it came the first time."""
+        await put({"lean-signature": "s"}, b"bad")
+        async with subscribe(receiver) as subscription:
+            await until(lambda: subscription.counts["set_aside"] == 1)
+            (kept,) = await subscription.set_aside()
+            await put(kept.headers, kept.body)
+            await until(lambda: subscription.counts["set_aside"] == 2)
+            assert [(each.headers, each.tries) for each in await subscription.set_aside()] == [(kept.headers, 1)] * 2
+        (first, _), (again, _) = receiver.heard
+        assert again == first
+
     async def test_what_is_refused_is_set_aside_at_once(
         self, put: Put, subscribe: Subscribe, receiver: Receiver
     ) -> None:

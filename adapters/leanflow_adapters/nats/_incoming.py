@@ -113,11 +113,15 @@ class StreamSource:
                     kept = await js.get_msg(self._aside, number)
                 except NotFoundError:
                     continue  # somebody took it away
-                told = dict(kept.headers or {})
-                reason, tries = told.pop(_REASON, ""), int(told.pop(_TRIES, "0"))
-                body = kept.data or b""
+                marks = dict(kept.headers or {})
                 found.append(
-                    SetAside(place=f"{self._aside}:{number}", reason=reason, tries=tries, headers=told, body=body)
+                    SetAside(
+                        place=f"{self._aside}:{number}",
+                        reason=marks.get(_REASON, ""),
+                        tries=int(marks.get(_TRIES, "0")),
+                        headers={name: value for name, value in marks.items() if not _is_mark(name)},
+                        body=kept.data or b"",
+                    )
                 )
         return found
 
@@ -229,7 +233,7 @@ class StreamDelivery:
     async def set_aside(self, reason: str) -> None:
         """Put it into the stream for that; then tell the server to be done with it."""
         place = self._message.metadata
-        told = {name: value for name, value in self.headers.items() if not name.startswith("Nats-")}
+        told = {name: value for name, value in self.headers.items() if not _is_mark(name)}
         marked = told | {_REASON: reason, _TRIES: str(self.tries), _SUBJECT: self._message.subject}
         marked["Nats-Msg-Id"] = f"{place.stream}:{place.consumer}:{place.sequence.stream}"
         marked["Nats-Expected-Stream"] = self._aside
@@ -241,3 +245,8 @@ class StreamDelivery:
         with translated(self._bus):
             await self._js.publish(self._aside, self.body, headers=marked)
             await self._message.term()
+
+
+def _is_mark(name: str) -> bool:
+    """Return whether a header is ours, or an order to the server: with those a message could not be put back."""
+    return name.startswith("Nats-") or name in {_REASON, _TRIES, _SUBJECT}
