@@ -1,14 +1,15 @@
 """The brokers that buses are tortured with: each a small class, under its name in `BROKERS`.
 
 A further bus writes such a class, in a module of its own if it is long, puts it into `BROKERS`, and gives
-`tests.torture.clients.bus_of` its case; the scenarios `R26-<name>` and `bus-in-<name>` come of that by themselves.
+`tests.torture.clients.bus_of` its case; the scenarios `R26-<name>`, `bus-in-<name>`, `R15-out-<name>` and
+`R15-in-<name>` come of that by themselves.
 """
 
 from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Self
@@ -22,12 +23,15 @@ from redis.asyncio import Redis
 from leanflow.cloudevents import CloudEvent, read
 from tests.support import kafka, nats, rabbitmq, redis
 from tests.support.wire import Wire
-from tests.torture.clients import IN, OUT
+from tests.torture.clients import IN, NOWHERE, OUT
 
-__all__ = ["BROKERS", "DURABLE", "Broker"]
+__all__ = ["BROKERS", "DURABLE", "Broker", "Message"]
 
 DURABLE = "torture"
 """The name of the subscription."""
+
+Message = tuple[Mapping[str, str], bytes]
+"""Headers and body."""
 
 
 class Broker(abc.ABC):
@@ -59,13 +63,24 @@ class Broker(abc.ABC):
 
     @abc.abstractmethod
     async def told(self) -> Sequence[CloudEvent]:
-        """Return all announcements that are there, in the broker's order."""
+        """Return all announcements that are there, in the broker's order; those at `NOWHERE` last."""
+
+    refusal: ClassVar[str]
+    """The name of the error with which its bus tells of what goes to `NOWHERE`."""
+
+    @abc.abstractmethod
+    async def refuse(self) -> None:
+        """Refuse from now on what goes to `NOWHERE`, each time."""
+
+    @abc.abstractmethod
+    async def mend(self) -> None:
+        """Take it from now on."""
 
     where: str = IN
     """What is subscribed to."""
 
     @abc.abstractmethod
-    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+    async def put(self, messages: Sequence[Message]) -> None:
         """Put messages (headers, body) where a subscription to `where` takes them, repeats and all."""
 
 
@@ -102,6 +117,7 @@ class NatsBroker(_Own):
     """NATS JetStream."""
 
     kind = nats.NatsServer
+    refusal = "BrokerSetup"
 
     async def __aenter__(self) -> Self:
         await self._server.start()
@@ -119,16 +135,26 @@ class NatsBroker(_Own):
         async with nats.connected(self.at) as client:
             return [read(msg.headers or {}, msg.data or b"") for msg in await nats.kept(client, "out")]
 
-    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+    async def put(self, messages: Sequence[Message]) -> None:
         """Publish them."""
         async with nats.connected(self.at) as client:
             js = client.jetstream()
-            for headers, body in messages:
-                await js.publish(IN, body, headers=dict(headers))
+            for some in _by_some(messages):
+                await asyncio.gather(*(js.publish(IN, body, headers=dict(headers)) for headers, body in some))
+
+    async def refuse(self) -> None:
+        """Do nothing: no stream takes that subject."""
+
+    async def mend(self) -> None:
+        """Let the stream take it."""
+        async with nats.connected(self.at) as client:
+            await client.jetstream().update_stream(StreamConfig(name="out", subjects=[OUT, NOWHERE]))
 
 
 class RedisBroker(Broker):
     """Redis Streams, every write synced."""
+
+    refusal = "MessageRefused"
 
     def __init__(self) -> None:
         self._life = AsyncExitStack()
@@ -158,21 +184,38 @@ class RedisBroker(Broker):
         client: Any
         async with Redis.from_url(self.at) as client:
             entries = await client.xrange(OUT)
+            if await client.type(NOWHERE) == b"stream":
+                entries += await client.xrange(NOWHERE)
         return [read({"content-type": fields[b"content-type"].decode()}, fields[b"data"]) for _, fields in entries]
 
-    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+    async def put(self, messages: Sequence[Message]) -> None:
         """Add them."""
         client: Any
         async with Redis.from_url(self.at) as client:
-            for headers, body in messages:
-                await client.xadd(IN, {**headers, "data": body})
+            for some in _by_some(messages):
+                async with client.pipeline(transaction=False) as pipeline:
+                    for headers, body in some:
+                        pipeline.xadd(IN, {**headers, "data": body})
+                    await pipeline.execute()
+
+    async def refuse(self) -> None:
+        """Have a key of that name that is no stream."""
+        async with Redis.from_url(self.at) as client:
+            await client.set(NOWHERE, "text")
+
+    async def mend(self) -> None:
+        """Remove it."""
+        async with Redis.from_url(self.at) as client:
+            await client.delete(NOWHERE)
 
 
 class RabbitBroker(_Own):
     """A node of RabbitMQ's, with durable queues. It takes seconds to start."""
 
     kind = rabbitmq.RabbitServer
+    refusal = "Unroutable"
     _mine = ""
+    _told: tuple[str, ...] = (OUT,)
 
     @property
     def _url(self) -> str:
@@ -180,31 +223,45 @@ class RabbitBroker(_Own):
 
     async def __aenter__(self) -> Self:
         await self._server.start()
-        await self._make()
+        await self._make(OUT, IN)
         return self
 
-    async def _make(self) -> None:
+    async def _make(self, *queues: str) -> None:
         async with await aio_pika.connect(self._url) as connection:
             channel = await connection.channel()
-            for queue in (OUT, IN):
+            for queue in queues:
                 await channel.declare_queue(self._mine + queue, durable=True)
 
     async def told(self) -> Sequence[CloudEvent]:
-        """Take what the queue has."""
+        """Take what the queues have."""
         found = []
         async with await aio_pika.connect(self._url) as connection:
-            queue = await (await connection.channel()).get_queue(self._mine + OUT)
-            while (message := await queue.get(no_ack=True, fail=False)) is not None:
-                found.append(read({"content-type": message.content_type or ""}, message.body))
+            channel = await connection.channel()
+            for name in self._told:
+                queue = await channel.declare_queue(self._mine + name, passive=True)
+                left = queue.declaration_result.message_count or 0
+                async with queue.iterator(no_ack=True) as messages:
+                    while left:
+                        message = await anext(messages)
+                        found.append(read({"content-type": message.content_type or ""}, message.body))
+                        left -= 1
         return found
 
-    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+    async def put(self, messages: Sequence[Message]) -> None:
         """Publish them."""
         async with await aio_pika.connect(self._url) as connection:
-            channel = await connection.channel()
-            for headers, body in messages:
-                message = aio_pika.Message(body, headers=dict(headers), delivery_mode=2)
-                await channel.default_exchange.publish(message, self._mine + IN)
+            exchange = (await connection.channel()).default_exchange
+            for some in _by_some(messages):
+                made = [aio_pika.Message(body, headers=dict(headers), delivery_mode=2) for headers, body in some]
+                await asyncio.gather(*(exchange.publish(message, self._mine + IN) for message in made))
+
+    async def refuse(self) -> None:
+        """Do nothing: there is no such queue."""
+
+    async def mend(self) -> None:
+        """Make it."""
+        self._told = (OUT, NOWHERE)
+        await self._make(NOWHERE)
 
 
 class WiredRabbitBroker(RabbitBroker):
@@ -233,7 +290,7 @@ class WiredRabbitBroker(RabbitBroker):
 
     async def __aenter__(self) -> Self:
         self._wire, self._near = await self._life.enter_async_context(rabbitmq.wired())
-        await self._make()
+        await self._make(OUT, IN)
         return self
 
     async def __aexit__(
@@ -242,7 +299,7 @@ class WiredRabbitBroker(RabbitBroker):
         await self._life.aclose()
         async with await aio_pika.connect(self._url) as connection:
             channel = await connection.channel()
-            for queue in (OUT, IN, f"{IN}.set-aside", f"{IN}.again.1s"):
+            for queue in (OUT, NOWHERE, IN, f"{IN}.set-aside", f"{IN}.again.1s"):
                 await channel.queue_delete(self._mine + queue)
 
     async def restart(self) -> None:
@@ -253,6 +310,8 @@ class WiredRabbitBroker(RabbitBroker):
 
 class KafkaBroker(Broker):
     """librdkafka's mock cluster: all its brokers go down and come back, with what they had in memory."""
+
+    refusal = "MessageRefused"
 
     def __init__(self) -> None:
         self._cluster = kafka.KafkaCluster()
@@ -269,7 +328,7 @@ class KafkaBroker(Broker):
 
     async def __aenter__(self) -> Self:
         self._cluster.__enter__()
-        for topic in (OUT, IN, f"{IN}.set-aside"):
+        for topic in (OUT, NOWHERE, IN, f"{IN}.set-aside"):
             self._cluster.topic(topic)
         return self
 
@@ -288,15 +347,36 @@ class KafkaBroker(Broker):
         """Read the topic, one partition behind the other: what is kept in order is in one."""
         return [
             read({name: value.decode() for name, value in record.headers}, record.value)
-            for record in await self._cluster.records(OUT)
+            for topic in (OUT, NOWHERE)
+            for record in await self._cluster.records(topic)
         ]
 
-    async def put(self, messages: Sequence[tuple[Mapping[str, str], bytes]]) -> None:
+    async def put(self, messages: Sequence[Message]) -> None:
         """Send them."""
         async with AIOKafkaProducer(bootstrap_servers=self._cluster.servers, acks="all") as producer:
-            for headers, body in messages:
-                told = [(name, value.encode()) for name, value in headers.items()]
-                await producer.send_and_wait(IN, body, headers=told)
+            for some in _by_some(messages):
+                sent = [
+                    await producer.send(IN, body, headers=[(name, text.encode()) for name, text in headers.items()])
+                    for headers, body in some
+                ]
+                await asyncio.gather(*sent)
+
+    async def refuse(self) -> None:
+        """Say of that topic that one is not authorised."""
+        self._cluster.refuse(NOWHERE)
+
+    async def mend(self) -> None:
+        """Serve it again."""
+        self._cluster.refuse(NOWHERE, 0)
+
+
+_AT_ONCE = 100
+
+
+def _by_some(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Return them in slices, each of which is put in one go: one by one would take longer than all that is tried."""
+    for first in range(0, len(messages), _AT_ONCE):
+        yield messages[first : first + _AT_ONCE]
 
 
 BROKERS: Mapping[str, type[Broker]] = MappingProxyType(

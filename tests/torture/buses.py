@@ -24,7 +24,7 @@ from tests.torture.clients import bus_of
 from tests.torture.figures import Run
 from tests.torture.relaying import RELAYING
 
-__all__ = ["incoming", "outgoing", "scenarios"]
+__all__ = ["EACH", "SCOPE", "announced", "incoming", "judge", "outgoing", "scenarios"]
 
 EACH = 4  # announcements of one request: requested, reconnect_required, awaiting_user, cancelled
 SCOPE = Scope(app="default", environment="sandbox", region="uae")
@@ -53,7 +53,7 @@ async def outgoing(run: Run, broker: str) -> None:
         return
     run.directory.mkdir(parents=True, exist_ok=True)
     file = run.directory / "flows.db"
-    wanted = await _announced(file, max(1, run.rounds // EACH))
+    wanted = await announced(file, max(1, run.rounds // EACH))
     async with BROKERS[broker]() as there:
         third = len(wanted) // 3
         run.figure.kills += await _relayed(file, broker, there, third, "after")
@@ -67,7 +67,7 @@ async def outgoing(run: Run, broker: str) -> None:
     run.figure.notes = {"copies": len(told) - len(wanted)}
 
 
-async def _announced(file: Path, requests: int) -> list[OutboxRow]:
+async def announced(file: Path, requests: int) -> list[OutboxRow]:
     """Make requests that go through four states each; return what is to be announced, in the order of the store."""
     lean, store = Lean(SystemClock()), SQLiteStore(file)
     await store.open()
@@ -115,7 +115,7 @@ async def _relayed(file: Path, broker: str, there: Broker, last: int, how: str, 
     return int(child.returncode == -9)
 
 
-def judge(wanted: Sequence[OutboxRow], told: Sequence[CloudEvent]) -> list[str]:
+def judge(wanted: Sequence[OutboxRow], told: Sequence[CloudEvent], test: str = "R26") -> list[str]:
     """Return what is wrong with what came: something is lost, changed, unknown, or a first copy out of order."""
     rows = {row.key: row for row in wanted}
     first: dict[str, CloudEvent] = {}
@@ -123,21 +123,21 @@ def judge(wanted: Sequence[OutboxRow], told: Sequence[CloudEvent]) -> list[str]:
     problems = []
     for event in told:
         if event.key not in rows:
-            problems.append(f"R26: {event.key} was never announced")
+            problems.append(f"{test}: {event.key} was never announced")
             continue
         if event.payload != rows[event.key].payload or event.request_id != rows[event.key].request_id:
-            problems.append(f"R26: {event.key} says something else")
+            problems.append(f"{test}: {event.key} says something else")
         if event.key not in first:
             first[event.key] = event
             order[str(event.request_id)].append(event.key)
-    problems += [f"R26: {key} is lost" for key in rows.keys() - first.keys()]
+    problems += [f"{test}: {key} is lost" for key in rows.keys() - first.keys()]
     expected: dict[str, list[str]] = defaultdict(list)
     for key, row in rows.items():
         expected[str(row.request_id)].append(key)
     for request, keys in order.items():
         in_order = sorted(keys, key=expected[request].index)
         if keys != in_order:
-            problems.append(f"R26: request {request} came as {keys}")
+            problems.append(f"{test}: request {request} came as {keys}")
     return problems
 
 
