@@ -17,12 +17,12 @@ from leanflow.cloudevents import read
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest
 from leanflow.ports import OutboxRow
 from leanflow.testing.conformance import BusConformance, Published
-from leanflow_adapters._bus import Envelope, Subscription
+from leanflow_adapters._bus import Envelope, Subscription, _subscription
 from leanflow_adapters.redis_streams import RedisStreamsBus, _incoming
 from leanflow_adapters.redis_streams._acks import Acks
 from leanflow_adapters.redis_streams._link import Link
 from tests.support import redis as support
-from tests.support.subscribing import Put, Receiver, Replies, Subscribe, Subscribing, until
+from tests.support.subscribing import PATIENCE, Put, Receiver, Replies, Subscribe, Subscribing, until
 from tests.support.wire import Wire
 
 REFUSED = '"wanted elsewhere"'
@@ -255,12 +255,61 @@ class TestRedisStreamsSubscription(Subscribing):
             await until(lambda: other.counts["taken"] == 1)
         assert receiver.bodies == [b"take"]
 
+    async def test_leaving_ends_a_fetch_that_waits(
+        self, receiver: Receiver, client: Any, stream: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server is told to, so that nobody waits for what might come."""
+        monkeypatch.setattr(_incoming, "WAITING", 3_600_000)
+        monkeypatch.setattr(_subscription, "STOPPING", 3600)
+        bus = RedisStreamsBus(support.URL, timeout=7200)
+        async with asyncio.timeout(PATIENCE), bus.subscribe(stream, receiver, durable="group") as subscription:
+            await _blocked(client, subscription)
+        assert not await client.xinfo_consumers(stream, "group")
+
+    async def test_leaving_waits_for_the_fetch_where_the_server_does_not_say_which_it_is(
+        self, put: Put, client: Any, stream: str, receiver: Receiver
+    ) -> None:
+        """A user who may not ask has all else."""
+        await client.acl_setuser(stream, enabled=True, nopass=True, keys=["*"], commands=["+@all", "-client"])
+        try:
+            bus = RedisStreamsBus(support.URL.replace("//", f"//{stream}:any@"))
+            async with bus.subscribe(stream, receiver, durable="group") as subscription:
+                await put({}, b"take")
+                await until(lambda: subscription.counts["taken"] == 1)
+        finally:
+            await client.acl_deluser(stream)
+
+    async def test_what_comes_while_one_leaves_is_taken_or_left_to_the_next(
+        self, put: Put, subscribe: Subscribe, receiver: Receiver, client: Any
+    ) -> None:
+        """Nothing stays behind with a fetch that was ended, where it would be left alone for a minute."""
+        bodies = [b"take %d" % number for number in range(60)]
+        taken = 0
+        for body in bodies:
+            subscription = await subscribe(receiver).__aenter__()
+            await _blocked(client, subscription)
+            await asyncio.gather(put({}, body), subscription.__aexit__(None, None, None))
+            taken += subscription.counts["taken"]
+        async with subscribe(receiver) as subscription:
+            await until(lambda: taken + subscription.counts["taken"] == len(bodies))
+        assert sorted(receiver.bodies) == sorted(bodies)
+
     async def test_looking_alone_keeps_no_connection(
         self, subscribe: Subscribe, receiver: Receiver, wire: Wire
     ) -> None:
         """What was connected for it is closed after it."""
         await subscribe(receiver).set_aside()
         await until(lambda: not wire.connections)
+
+
+async def _blocked(client: Any, subscription: Subscription) -> None:
+    """Wait until a subscription's fetch waits at the server."""
+    source: Any = subscription._source
+    async with asyncio.timeout(PATIENCE):
+        while source._reader_id is None:
+            await asyncio.sleep(0)
+        while "b" not in (await client.client_list(client_id=[source._reader_id]))[0]["flags"]:
+            pass
 
 
 ROW = OutboxRow(key="r:1:requested", sink="redis-streams", kind="change", request_id="r", payload="{}")

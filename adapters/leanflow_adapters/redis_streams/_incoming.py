@@ -6,12 +6,14 @@ stays pending in the group meanwhile. What was pending with a process that died 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import attrs
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from leanflow._call import Reply
@@ -29,7 +31,7 @@ IDLE = 60_000
 LOST = 1000
 """Milliseconds after which an answer of the server's will not come any more: twice what a fetch waits."""
 WAITING = 500
-"""Milliseconds that a fetch waits for a first message: leaving waits no longer."""
+"""Milliseconds that a fetch waits for a first message: leaving waits no longer, even if the server ends no fetch."""
 AT_ONCE = 1000
 """How many messages may wait to come again before nothing new is fetched: then it is not the messages that are bad."""
 
@@ -111,6 +113,9 @@ class GroupSource:
         self._waiting = f"{stream}:{group}:again"
         self._consumer = f"leanflow-{uuid4().hex}"
         self._holds = False
+        self._reader: Redis | None = None  # a connection of its own, for the server to know which fetch is to end
+        self._reader_id: int | None = None
+        self._stopping: asyncio.Future[None] | None = None
         self._here: set[bytes] = set()  # what is with the receiver
         self._acks = Acks(link, stream, group)
 
@@ -125,10 +130,15 @@ class GroupSource:
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
+            await self._let_reader_go()
+            self._reader = self._link.client.client()
+            with suppress(ResponseError):  # a user who may not ask for it leaves later
+                self._reader_id = await self._reader.client_id()
 
     async def fetch(self, limit: int) -> Sequence[GroupDelivery]:
         """Return what is due again or was left by others; else what is new; none if nothing comes in half a second."""
         client: Any = self._link.client
+        reader: Any = self._reader
         with translated(self._bus.name):
             how_many, wait, claimed = await client.eval(
                 _CLAIM, 2, self._stream, self._waiting, self._group, self._consumer, limit, IDLE, LOST, *self._here
@@ -139,11 +149,23 @@ class GroupSource:
             block = longest if wait < 0 else min(longest, wait)
             if how_many >= AT_ONCE:
                 limit = 1
-            new = await client.xreadgroup(self._group, self._consumer, {self._stream: ">"}, count=limit, block=block)
+            if self._stopping is not None:
+                return []
+            new = await reader.xreadgroup(self._group, self._consumer, {self._stream: ">"}, count=limit, block=block)
         return [self._delivery(place, fields, 1) for _, entries in _streams(new) for place, fields in entries]
 
     def stop(self) -> None:
-        """Leave a fetch to its end: what the server hands over to one that was cut off comes again after `IDLE`."""
+        """Have the server end a fetch as if its time were up, which loses nothing, unless it was answered by then.
+
+        One that is cut off here might still be handed messages there, which come again after `IDLE`.
+        """
+        self._stopping = asyncio.ensure_future(self._unblock())
+
+    async def _unblock(self) -> None:
+        if self._reader_id is not None:
+            client: Any = self._link.client
+            with suppress(RedisError, OSError):  # then it waits
+                await client.client_unblock(self._reader_id)
 
     async def set_aside(self, limit: int) -> Sequence[SetAside]:
         """Return what is in the stream for what is set aside."""
@@ -165,12 +187,21 @@ class GroupSource:
             return
         self._holds = False
         try:
+            await self._let_reader_go()
+            if self._stopping is not None:
+                self._stopping.cancel()  # the fetch has ended
+                await asyncio.wait({self._stopping})
             client: Any = self._link.client
             await client.eval(_LEAVE, 1, self._stream, self._group, self._consumer)
         except (RedisError, OSError):
             pass  # a name that stays costs a few bytes
         finally:
             await self._bus.let_go()
+
+    async def _let_reader_go(self) -> None:
+        reader, self._reader, self._reader_id = self._reader, None, None
+        if reader is not None:
+            await reader.aclose()
 
     def _delivery(self, place: bytes, fields: Mapping[bytes, bytes], tries: int) -> GroupDelivery:
         self._here.add(place)
