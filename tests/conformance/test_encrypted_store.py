@@ -11,45 +11,18 @@ import aiosqlite
 import pytest
 from cryptography.fernet import Fernet
 
-from leanflow.ports import Store
 from leanflow.testing.conformance import StoreConformance
 from leanflow_adapters.crypto import EncryptedStore
 from leanflow_adapters.memory import MemoryStore
 from leanflow_adapters.postgres import PostgresStore
 from leanflow_adapters.sqlite import SQLiteStore
+from tests.support.handles import Handles, Make
 from tests.support.postgres import URL, drop, empty, fresh_schema
 
 KEYS = [Fernet.generate_key(), Fernet.generate_key()]
 
-Make = Callable[[], Store]
 
-
-class Encrypted(StoreConformance):
-    """What the three have in common: any number of handles, all with the same keys."""
-
-    @pytest.fixture
-    async def store(self, make: Make) -> AsyncIterator[Store]:
-        """Give an open store."""
-        store = make()
-        await store.open()
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, make: Make) -> AsyncIterator[Callable[[], Awaitable[Store]]]:
-        """Give further handles."""
-        async with AsyncExitStack() as stack:
-
-            async def reopen() -> Store:
-                other = make()
-                await other.open()
-                stack.push_async_callback(other.aclose)
-                return other
-
-            yield reopen
-
-
-class TestEncryptedMemoryStore(Encrypted):
+class TestEncryptedMemoryStore(Handles, StoreConformance):
     """Around dicts."""
 
     durable = False
@@ -61,7 +34,7 @@ class TestEncryptedMemoryStore(Encrypted):
         return lambda: EncryptedStore(inner.reopen(), keys=KEYS)
 
 
-class TestEncryptedSQLiteStore(Encrypted):
+class TestEncryptedSQLiteStore(Handles, StoreConformance):
     """Around a file; joins aiosqlite connections."""
 
     joins = True
@@ -90,7 +63,7 @@ def schema() -> Iterator[str]:
     asyncio.run(drop(name))
 
 
-class TestEncryptedPostgresStore(Encrypted):
+class TestEncryptedPostgresStore(Handles, StoreConformance):
     """Around a database."""
 
     @pytest.fixture

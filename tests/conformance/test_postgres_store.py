@@ -11,6 +11,7 @@ import pytest
 
 from leanflow.testing.conformance import StoreConformance
 from leanflow_adapters.postgres import PostgresStore
+from tests.support.handles import Handles, Make
 from tests.support.postgres import URL, drop, empty, fresh_schema
 
 
@@ -41,35 +42,17 @@ class Application(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no t
         await self.own.rollback()
 
 
-class TestPostgresStore(StoreConformance):
+class TestPostgresStore(Handles, StoreConformance):
     """Durable, on the engine's clock, joins asyncpg connections."""
 
     durable = True
     joins = True
 
     @pytest.fixture
-    async def store(self, schema: str) -> AsyncIterator[PostgresStore]:
-        """Give an open store without rows."""
+    async def make(self, schema: str) -> Make:
+        """Give what makes handles on empty tables."""
         await empty(schema)
-        store = PostgresStore(URL, schema=schema, clock="engine")
-        await store.open()
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, schema: str) -> AsyncIterator[Callable[[], Awaitable[PostgresStore]]]:
-        """Give further stores on the same data, as another process has them."""
-        opened: list[PostgresStore] = []
-
-        async def reopen() -> PostgresStore:
-            other = PostgresStore(URL, schema=schema, clock="engine")
-            await other.open()
-            opened.append(other)
-            return other
-
-        yield reopen
-        for other in opened:
-            await other.aclose()
+        return lambda: PostgresStore(URL, schema=schema, clock="engine")
 
     @pytest.fixture
     async def connect(self) -> AsyncIterator[Callable[[], Awaitable[Application]]]:

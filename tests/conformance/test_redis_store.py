@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
 
-from leanflow.ports import Store
 from leanflow.testing.conformance import StoreConformance
 from leanflow.testing.conformance._finding import Claiming
 from leanflow.testing.conformance._keeping import Keeping, Opening
 from leanflow.testing.conformance._telling import Parked
 from leanflow_adapters.crypto import EncryptedStore
 from leanflow_adapters.redis import RedisStore
+from tests.support.handles import Handles, Make
 from tests.support.redis import URL, empty, fresh_prefix
 
 
@@ -33,59 +33,36 @@ def prefix(family: str) -> str:
     return f"{family}.{uuid4().hex}"
 
 
-class Opened:
-    """The fixtures."""
-
-    clock = "engine"
-
-    def handle(self, prefix: str) -> Store:
-        """Return a store that is not open."""
-        return RedisStore(URL, prefix=prefix, clock=self.clock)
-
-    @pytest.fixture
-    async def store(self, prefix: str) -> AsyncIterator[Store]:
-        """Give an open store without rows."""
-        store = self.handle(prefix)
-        await store.open()
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, prefix: str) -> AsyncIterator[Callable[[], Awaitable[Store]]]:
-        """Give further stores on the same data, as another process has them."""
-        opened: list[Store] = []
-
-        async def reopen() -> Store:
-            other = self.handle(prefix)
-            await other.open()
-            opened.append(other)
-            return other
-
-        yield reopen
-        for other in opened:
-            await other.aclose()
-
-
-class TestRedisStore(Opened, StoreConformance):
+class TestRedisStore(Handles, StoreConformance):
     """Durable where the server is, on the engine's clock; joins nothing: Redis has no transaction to hold open."""
 
     durable = True
 
+    @pytest.fixture
+    def make(self, prefix: str) -> Make:
+        """Give what makes handles under a prefix without keys."""
+        return lambda: RedisStore(URL, prefix=prefix, clock="engine")
 
-class TestRedisStoreOnItsOwnClock(Opened, Opening, Claiming):
+
+class TestRedisStoreOnItsOwnClock(Handles, Opening, Claiming):
     """Leases go by the server's clock."""
 
     durable = True
     has_clock = True
-    clock = "server"
+
+    @pytest.fixture
+    def make(self, prefix: str) -> Make:
+        """Give what makes handles under a prefix without keys."""
+        return lambda: RedisStore(URL, prefix=prefix, clock="server")
 
 
-class TestEncryptedRedisStore(Opened, Parked, Keeping):
+class TestEncryptedRedisStore(Handles, Parked, Keeping):
     """What Lean sent may lie there encrypted."""
 
     durable = True
     keys = (Fernet.generate_key(), Fernet.generate_key())
 
-    def handle(self, prefix: str) -> Store:
-        """Return an encrypting store that is not open."""
-        return EncryptedStore(super().handle(prefix), keys=self.keys)
+    @pytest.fixture
+    def make(self, prefix: str) -> Make:
+        """Give what makes handles under a prefix without keys."""
+        return lambda: EncryptedStore(RedisStore(URL, prefix=prefix, clock="engine"), keys=self.keys)

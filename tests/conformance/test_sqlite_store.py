@@ -11,36 +11,19 @@ import pytest
 
 from leanflow.testing.conformance import StoreConformance
 from leanflow_adapters.sqlite import SQLiteStore
+from tests.support.handles import Handles, Make
 
 
-class TestSQLiteStore(StoreConformance):
+class TestSQLiteStore(Handles, StoreConformance):
     """Durable, without a clock of its own, joins aiosqlite connections."""
 
     durable = True
     joins = True
 
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-        """Give an open store on a new file."""
-        store = SQLiteStore(tmp_path / "flows.db")
-        await store.open()
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[SQLiteStore]]]:
-        """Give further stores on the same file, as another process has them."""
-        opened: list[SQLiteStore] = []
-
-        async def reopen() -> SQLiteStore:
-            other = SQLiteStore(tmp_path / "flows.db")
-            await other.open()
-            opened.append(other)
-            return other
-
-        yield reopen
-        for other in opened:
-            await other.aclose()
+    def make(self, tmp_path: Path) -> Make:
+        """Give what makes handles on a new file."""
+        return lambda: SQLiteStore(tmp_path / "flows.db")
 
     @pytest.fixture
     async def connect(self, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[aiosqlite.Connection]]]:
