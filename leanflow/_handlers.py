@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
@@ -69,8 +70,8 @@ class Handlers:
             name: unique within a deployment; the function's own name if not given.
 
         Raises:
-            InvalidRequest: no such state or resource, the name is taken, the function cannot be called with these two,
-                or an engine with these is open already.
+            InvalidRequest: no such state or resource, the name is taken, the function cannot be called with these two
+                or is a generator, or an engine with these is open already.
         """
         wanted = frozenset(_member(State, s, "states") for s in states) or None
         named = [resource] if isinstance(resource, str) else list(resource or ())
@@ -88,8 +89,8 @@ class Handlers:
         """Call the decorated function with (event, flows) for webhooks of these types; ``*``: all.
 
         Raises:
-            InvalidRequest: no type, the name is taken, the function cannot be called with these two, or an engine with
-                these is open already.
+            InvalidRequest: no type, the name is taken, the function cannot be called with these two or is a generator,
+                or an engine with these is open already.
         """
         if not types or not all(isinstance(t, str) and t for t in types):
             raise InvalidRequest("types", "name at least one webhook type, or '*' for all")
@@ -152,6 +153,8 @@ def _check_call(function: Callable[..., Any], name: str, first: str) -> None:
     """Refuse what cannot be called as handlers are."""
     if not callable(function):
         raise InvalidRequest("handler", f"{name!r} must be a function, not {type(function).__name__}")
+    if _yields(function):  # calling it would run nothing of it, and look like success
+        raise InvalidRequest("handler", f"{name!r} is a generator, and would never run: it must not yield")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # of some that are written in C nobody can tell
@@ -161,6 +164,16 @@ def _check_call(function: Callable[..., Any], name: str, first: str) -> None:
     except TypeError as error:
         problem = f"{name!r} is called with ({first}, flows), but is {name}{signature}: {error}"
         raise InvalidRequest("handler", problem) from None
+
+
+def _yields(function: Callable[..., Any]) -> bool:
+    """Return whether calling this makes a generator."""
+    plain: Any = function
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    if not (inspect.isfunction(plain) or inspect.ismethod(plain)):
+        plain = type(plain).__call__
+    return inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain)
 
 
 def _member(kind: type[State | Resource], value: str, parameter: str) -> str:

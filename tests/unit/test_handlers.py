@@ -86,6 +86,41 @@ def test_a_handler_that_cannot_be_called_is_refused(function: Any) -> None:
         )
 
 
+def yielding(change: Any, flows: Any) -> Any:
+    """Make a generator."""
+    yield change, flows
+
+
+async def yielding_later(change: Any, flows: Any) -> Any:
+    """Make an asynchronous one."""
+    yield change, flows
+
+
+class Yielding:
+    """Makes generators."""
+
+    def __call__(self, change: Any, flows: Any) -> Any:
+        """Make one, too."""
+        yield change, flows
+
+
+@pytest.mark.parametrize(
+    "function",
+    [yielding, yielding_later, functools.partial(yielding), Yielding()],
+)
+def test_a_handler_that_yields_is_refused(function: Any) -> None:
+    """Called, it would run nothing and return without an error: each announcement would be confirmed, and lost."""
+    for register in (Handlers().on(State.fetched, name="one"), Handlers().on_webhook("*", name="one")):
+        with pytest.raises(InvalidRequest, match="'one' is a generator"):
+            register(function)
+
+
+@functools.wraps(yielding)
+def driven(change: Any, flows: Any) -> None:
+    """Run a generator to its end, as decorators do that take one."""
+    list(yielding(change, flows))
+
+
 class Shop:
     """Handlers that are methods."""
 
@@ -105,6 +140,7 @@ class Shop:
         Shop().heard,
         Shop(),
         max,  # whose signature nobody knows
+        driven,
     ],
 )
 def test_whatever_can_be_called_with_both_is_a_handler(function: Any) -> None:
