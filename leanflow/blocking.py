@@ -22,7 +22,12 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import attrs
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+try:
+    from anyio.from_thread import BlockingPortal, start_blocking_portal
+except ModuleNotFoundError as error:
+    _missing = "leanflow.blocking needs the extra: pip install 'leanflow-openbanking[blocking]'"
+    raise ModuleNotFoundError(_missing, name=error.name) from error
 
 from leanflow._call import Answer, Call, Reply
 from leanflow._flows import LeanFlow as Engine

@@ -30,8 +30,13 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import attrs
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+except ModuleNotFoundError as error:
+    _missing = "leanflow.testing.stateful needs the extra: pip install 'leanflow-openbanking[testing]'"
+    raise ModuleNotFoundError(_missing, name=error.name) from error
 
 from leanflow._call import Answer, Call, Reply
 from leanflow._flows import LeanFlow

@@ -6,6 +6,12 @@ precision, ids that are left out, types and statuses that nobody knows. Needs hy
 
 from __future__ import annotations
 
+try:
+    import hypothesis  # noqa: F401 - what the modules below need
+except ModuleNotFoundError as error:
+    _missing = "leanflow.testing.strategies needs the extra: pip install 'leanflow-openbanking[testing]'"
+    raise ModuleNotFoundError(_missing, name=error.name) from error
+
 from leanflow.testing._arriving import Delivery, deliveries, forged, malformed
 from leanflow.testing._histories import History, disturbed, histories
 from leanflow.testing._said import ANSWERS, answers, calls_to_lean, times, webhooks

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+try:
+    import redis.asyncio  # noqa: F401 - what the modules below need
+except ModuleNotFoundError as error:
+    _missing = "leanflow_adapters.redis needs the extra: pip install 'leanflow-openbanking[redis]'"
+    raise ModuleNotFoundError(_missing, name=error.name) from error
+
 from leanflow_adapters.redis._durability import ClusteredServer, EvictingServer
 from leanflow_adapters.redis.store import RedisStore
 
