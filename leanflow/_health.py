@@ -17,12 +17,12 @@ class SinkLag:
     Attributes:
         undelivered: rows that wait to be confirmed.
         set_aside: rows given up until `redeliver`.
-        oldest_due_at: when the oldest of those that wait was due.
+        oldest_at: when the oldest of those that wait was announced.
     """
 
     undelivered: int
     set_aside: int
-    oldest_due_at: datetime | None
+    oldest_at: datetime | None
 
 
 @attrs.frozen(kw_only=True)

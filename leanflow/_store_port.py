@@ -224,7 +224,7 @@ class Store(Protocol):
         ...
 
     async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
-        """Return for each sink: undelivered rows, rows set aside, and the oldest undelivered one's due time."""
+        """Return for each sink: undelivered rows, rows set aside, and when the oldest undelivered one was announced."""
         ...
 
     async def remember(self, scope: Scope, name: str, value: str | None = None) -> str | None:

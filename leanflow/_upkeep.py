@@ -60,7 +60,7 @@ class Upkeep(Operations):
         except (StoreUnavailable, TimeoutError):
             return Health(store_reachable=False, worker_alive=alive)
         sinks = {
-            name: SinkLag(undelivered=rows, set_aside=aside, oldest_due_at=oldest)
+            name: SinkLag(undelivered=rows, set_aside=aside, oldest_at=oldest)
             for name, (rows, aside, oldest) in lag.items()
         }
         return Health(store_reachable=True, worker_alive=alive, next_due_at=due, sinks=sinks, dropped=dropped)

@@ -107,8 +107,8 @@ TABLES = (
     ),
     _table(
         "outbox",
-        "scope:int sink:text key:text kind:text about:id ordered:flag set_aside:flag tries:int due_at:time error:text"
-        " payload:text",
+        "scope:int sink:text key:text kind:text about:id ordered:flag set_aside:flag tries:int at:time due_at:time"
+        " error:text payload:text",
         at_once=200,
     ),
     _table("sinks", "scope:int name:text states:names resources:names webhooks:names reports:flag"),

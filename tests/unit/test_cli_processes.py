@@ -140,9 +140,9 @@ def test_a_process_may_take_webhooks_in_and_leave_the_work_to_others(here: Path)
         assert ask(f"{url}/lean/webhooks", raw, headers={"lean-signature": sign("secret", raw)})[0] == 200
         health = json.loads(ask(f"{url}/health")[1])
         assert stop(process) == 0
-    due = health["sinks"]["heard"].pop("oldest_due_at")
+    due = health["sinks"]["heard"].pop("oldest_at")
     assert datetime.fromisoformat(due).tzinfo is not None
-    nothing = {"undelivered": 0, "set_aside": 0, "oldest_due_at": None}
+    nothing = {"undelivered": 0, "set_aside": 0, "oldest_at": None}
     assert health == {
         "store_reachable": True,
         "worker_alive": False,

@@ -65,6 +65,17 @@ def test_no_statement_scans_a_table(file: sqlite3.Connection) -> None:
     assert seen > 60
 
 
+@pytest.mark.parametrize("name", ["_ALL", "_ASIDE", "_OLDEST"])
+def test_lag_reads_no_rows(file: sqlite3.Connection, name: str) -> None:
+    """How far sinks are behind is told by indexes alone: the payloads that wait may be gigabytes."""
+    sql = getattr(_outbox, name).sql
+    (table,) = file.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'leanflow_outbox'").fetchone()
+    code = file.execute(f"EXPLAIN {sql}", [None] * len(set(re.findall(r"\?\d", sql)))).fetchall()
+    rows = {first for _, what, first, second, *_ in code if what == "OpenRead" and second == table}
+    assert not [each for each in code if each[1] == "Column" and each[2] in rows]
+    assert any(each[1] == "OpenRead" for each in code)
+
+
 @pytest.mark.parametrize(
     ("query", "index"),
     [

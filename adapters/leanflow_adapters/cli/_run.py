@@ -111,7 +111,7 @@ def _health(flows: LeanFlow) -> Callable[[web.Request], Awaitable[web.StreamResp
 
 
 def _lag(lag: SinkLag) -> Mapping[str, Any]:
-    return {"undelivered": lag.undelivered, "set_aside": lag.set_aside, "oldest_due_at": _iso(lag.oldest_due_at)}
+    return {"undelivered": lag.undelivered, "set_aside": lag.set_aside, "oldest_at": _iso(lag.oldest_at)}
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -68,7 +68,8 @@ class OutboxSlot:
     sink: str
     kind: str
     payload: str = attrs.field(repr=False)
-    due_at: datetime
+    at: datetime
+    due_at: datetime = attrs.field(default=attrs.Factory(lambda self: self.at, takes_self=True))
     number: int = 0
     about: str | None = None
     ordered: bool = False
@@ -262,12 +263,12 @@ class Data:
         """Make the outbox rows of a commit; return how many."""
         before = self.made
         for wake in wakes:
-            self._post(OutboxSlot(scope=scope, key=wake.key, sink=WAKE, kind=WAKE, payload=wake.payload, due_at=at))
+            self._post(OutboxSlot(scope=scope, key=wake.key, sink=WAKE, kind=WAKE, payload=wake.payload, at=at))
         for told in announcements:
             for sink in self.sinks.get(scope, {}).values():
                 if sink.wants(told):
                     slot = OutboxSlot(
-                        scope=scope, key=told.key, sink=sink.name, kind=told.kind, payload=told.payload, due_at=at
+                        scope=scope, key=told.key, sink=sink.name, kind=told.kind, payload=told.payload, at=at
                     )
                     slot.about, slot.ordered = told.request_id or about, told.request_id is not None
                     self._post(slot)

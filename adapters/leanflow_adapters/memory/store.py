@@ -294,13 +294,13 @@ class MemoryStore:
         return {state.value: number for state, number in self._open_data().index(scope).states.items() if number}
 
     async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
-        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one is due."""
+        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one was announced."""
         names = {WAKE, *self._open_data().sinks.get(scope, {}), *(row.sink for row in self._rows(scope))}
         out: dict[str, tuple[int, int, datetime | None]] = {}
         for name in sorted(names):
             rows = [row for row in self._rows(scope) if row.sink == name]
             waiting = [row for row in rows if not row.set_aside]
-            out[name] = (len(waiting), len(rows) - len(waiting), waiting[0].due_at if waiting else None)
+            out[name] = (len(waiting), len(rows) - len(waiting), waiting[0].at if waiting else None)
         return out
 
     async def remember(self, scope: Scope, name: str, value: str | None = None) -> str | None:

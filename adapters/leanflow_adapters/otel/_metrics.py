@@ -51,7 +51,7 @@ class Instruments:
             "leanflow.outbox.set_aside", unit="{announcement}", description="Announcements given up until redelivered."
         )
         self._lag = meter.create_gauge(
-            "leanflow.outbox.lag", unit="s", description="How long the oldest announcement that waits has been due."
+            "leanflow.outbox.lag", unit="s", description="How long the oldest announcement that waits has waited."
         )
 
     def looked(self, counts: Mapping[State, int], health: Health, now: datetime) -> None:
@@ -65,7 +65,7 @@ class Instruments:
             told = {"leanflow.sink": sink}
             self._undelivered.set(lag.undelivered, told)
             self._set_aside.set(lag.set_aside, told)
-            self._lag.set(_age(lag.oldest_due_at, now), told)
+            self._lag.set(_age(lag.oldest_at, now), told)
 
 
 def _age(moment: datetime | None, now: datetime) -> float:

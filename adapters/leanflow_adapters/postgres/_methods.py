@@ -288,7 +288,7 @@ class Methods(ABC):
         return {row["state"]: row["count"] for row in await self._ask(_sql.COUNTS, scope_number(scope))}
 
     async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
-        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one is due."""
+        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one was announced."""
         found = await self._ask(_sql.LAG, scope_number(scope))
         return {row["name"]: (row["waiting"], row["aside"], row["oldest"]) for row in found}
 

@@ -187,12 +187,11 @@ OUTBOX = {
         WHERE scope = $1{term} ORDER BY number LIMIT $2"""  # noqa: S608
     for set_aside, term in ((None, ""), (True, " AND set_aside"), (False, " AND NOT set_aside"))
 }
-LAG = """SELECT names.name, coalesce(n.waiting, 0) AS waiting, coalesce(n.aside, 0) AS aside,
-        (SELECT o.due_at FROM "leanflow".outbox o WHERE o.number = n.oldest) AS oldest
+LAG = """SELECT names.name, coalesce(n.waiting, 0) AS waiting, coalesce(n.aside, 0) AS aside, n.oldest
     FROM (SELECT name FROM "leanflow".sinks WHERE scope = $1 UNION SELECT 'wake'
         UNION SELECT sink FROM "leanflow".outbox WHERE scope = $1) AS names
     LEFT JOIN (SELECT sink, count(*) FILTER (WHERE NOT set_aside) AS waiting,
-            count(*) FILTER (WHERE set_aside) AS aside, min(number) FILTER (WHERE NOT set_aside) AS oldest
+            count(*) FILTER (WHERE set_aside) AS aside, min(at) FILTER (WHERE NOT set_aside) AS oldest
         FROM "leanflow".outbox WHERE scope = $1 GROUP BY sink) AS n ON n.sink = names.name
     ORDER BY names.name"""
 

@@ -70,8 +70,8 @@ _MARK = 'SELECT value FROM "leanflow".notes WHERE scope = $1 AND name = $2'
 
 # Who stands behind whom is worked out row by row: `behind` is the last one of the same request and sink before.
 _OUTBOX = """INSERT INTO "leanflow".outbox
-    (scope, sink, key, kind, about, ordered, set_aside, tries, due_at, error, payload, behind)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, CASE WHEN $6 AND NOT $7 THEN (
+    (scope, sink, key, kind, about, ordered, set_aside, tries, at, due_at, error, payload, behind)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CASE WHEN $6 AND NOT $7 THEN (
         SELECT max(o.number) FROM "leanflow".outbox o
         WHERE o.about = $5 AND o.sink = $2 AND o.ordered AND NOT o.set_aside) END)"""
 

@@ -39,7 +39,7 @@ REQUEST = (
 PARKED = ("tag", "at", "kind", "value", "request", "due", "expires", "tries", "raw")
 """The fields that `parked_row` takes, behind when it is offered."""
 
-OUTBOX = ("sink", "key", "kind", "about", "ordered", "aside", "tries", "due", "error", "payload")
+OUTBOX = ("sink", "key", "kind", "about", "ordered", "aside", "tries", "at", "due", "error", "payload")
 """The fields that `outbox_row` takes."""
 
 TALLY = "tally:"
@@ -95,10 +95,10 @@ def parked_row(scope: int, key: bytes, offered: bytes, fields: Fields) -> Row:
 
 def outbox_row(scope: int, fields: Fields) -> Row:
     """Return the row of an announcement."""
-    sink, key, kind, about, ordered, aside, tries, due, error, payload = fields
+    sink, key, kind, about, ordered, aside, tries, at, due, error, payload = fields
     return (
-        scope, text(sink), text(key), text(kind), _some(about), ordered == b"1", aside == b"1", int(tries), time(due),
-        _some(error), text(payload),
+        scope, text(sink), text(key), text(kind), _some(about), ordered == b"1", aside == b"1", int(tries), time(at),
+        time(due), _some(error), text(payload),
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class Upkeep(Asking):
         return {state: number for state, number in numbers.items() if number}
 
     async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
-        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one is due."""
+        """Return for each sink: rows waiting, rows set aside, and when the oldest waiting one was announced."""
         rows = await self._run(WORK, b"lag", scope)
         return {text(name): (waiting, aside, _rows.time(oldest)) for name, waiting, aside, oldest in rows}
 

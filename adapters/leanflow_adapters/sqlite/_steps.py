@@ -83,8 +83,8 @@ _PAGE = Write("sqlite.after_results", "INSERT INTO leanflow_pages VALUES (?1, ?2
 _SINKS = Read("SELECT name, filter FROM leanflow_sinks WHERE scope = ?1 ORDER BY name")
 _OUTBOX = Write(
     "sqlite.after_outbox",
-    """INSERT INTO leanflow_outbox (scope, sink, key, kind, about, ordered, due_at, payload, head)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NOT (?6 AND EXISTS (
+    """INSERT INTO leanflow_outbox (scope, sink, key, kind, about, ordered, at, due_at, payload, head)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, NOT (?6 AND EXISTS (
         SELECT 1 FROM leanflow_outbox WHERE about = ?5 AND sink = ?2 AND ordered = 1 AND set_aside = 0 AND scope = ?1)))
     ON CONFLICT DO NOTHING""",
 )
@@ -102,7 +102,7 @@ _SCOPE = Write("sqlite.after_scope", "INSERT INTO leanflow_scopes VALUES (?1, ?2
 _INSERT = Write(
     "sqlite.after_insert",
     """INSERT INTO leanflow_requests VALUES
-    (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)""",
+    (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)""",
 )
 _SUCCESSOR = Write(
     "sqlite.after_successor",
@@ -348,7 +348,6 @@ def _insert(creation: Creation, scope: int, tx: Tx) -> Plan[None]:
             request.entity_id,
             request.customer_id,
             request.reference,
-            request.key,
             request.fingerprint or None,
             record_of(request),
         ),

@@ -30,7 +30,6 @@ CREATE TABLE leanflow_requests (
     entity_id   TEXT NOT NULL,
     customer_id TEXT,
     reference   TEXT,
-    key         TEXT,
     fingerprint TEXT,
     record      TEXT NOT NULL
 )"""
@@ -47,6 +46,7 @@ CREATE TABLE leanflow_outbox (
     head      INTEGER NOT NULL,
     set_aside INTEGER NOT NULL DEFAULT 0,
     tries     INTEGER NOT NULL DEFAULT 0,
+    at        INTEGER NOT NULL,
     due_at    INTEGER NOT NULL,
     owner     TEXT,
     error     TEXT,
@@ -109,7 +109,9 @@ _FIRST = (
     _OUTBOX,
     "CREATE UNIQUE INDEX leanflow_outbox_key ON leanflow_outbox (scope, sink, key)",
     "CREATE INDEX leanflow_outbox_about ON leanflow_outbox (about, sink) WHERE about IS NOT NULL",
-    "CREATE INDEX leanflow_outbox_head ON leanflow_outbox (scope, sink, due_at) WHERE head = 1",
+    # With `at`, so that how long they have waited is told without reading the rows, of which there may be a million.
+    "CREATE INDEX leanflow_outbox_head ON leanflow_outbox (scope, sink, due_at, at) WHERE head = 1",
+    "CREATE INDEX leanflow_outbox_aside ON leanflow_outbox (scope, number, sink) WHERE set_aside = 1",
     """CREATE TABLE leanflow_tombstones (
         scope INTEGER NOT NULL, digest BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (scope, digest)
     ) WITHOUT ROWID""",

@@ -257,8 +257,6 @@ def _insert(table: Table) -> str:
     match table.name:
         case "sinks":
             columns = {name: f":{name}" for name in ("scope", "name", "filter")}
-        case "requests":
-            columns["key"] = "json_extract(:record, '$.key')"
         case "outbox":
             columns["head"] = _HEAD
     return f"INSERT INTO leanflow_{table.name} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})"  # noqa: S608

@@ -319,10 +319,11 @@ class Telling:
         assert len(await store.outbox(SCOPE)) == 3
 
     async def test_lag_tells_of_each_sink(self, store: Store) -> None:
-        """For each sink: rows waiting, rows set aside, and when the oldest waiting one is due."""
+        """For each sink: rows waiting, rows set aside, since when the oldest waiting one is there, put off or not."""
         first, second = await self._told(store, 1, 2)
         await self._claim(store)
         await store.undelivered(SCOPE, first, "all", due_at=at(30), error="OSError", set_aside=True)
+        await store.undelivered(SCOPE, second, "all", due_at=at(30), error="OSError", set_aside=False)
         assert (await store.lag(SCOPE))["all"] == (1, 1, START)
         await store.delivered(SCOPE, [(second, "all")])
         assert (await store.lag(SCOPE))["all"] == (0, 1, None)

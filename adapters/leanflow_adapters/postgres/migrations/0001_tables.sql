@@ -119,6 +119,7 @@ CREATE TABLE "leanflow".outbox (
     behind    bigint REFERENCES "leanflow".outbox (number) ON DELETE SET NULL,
     set_aside boolean NOT NULL DEFAULT false,
     tries     integer NOT NULL DEFAULT 0,
+    at        timestamptz NOT NULL,
     due_at    timestamptz NOT NULL,
     owner     text,
     error     text,

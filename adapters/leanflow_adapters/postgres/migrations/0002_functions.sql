@@ -27,8 +27,8 @@ BEGIN
             WHERE o.about = about_request AND o.sink = name AND o.ordered AND NOT o.set_aside
             ORDER BY o.number DESC LIMIT 1 FOR KEY SHARE;
         END IF;
-        INSERT INTO "leanflow".outbox (scope, sink, key, kind, about, ordered, behind, due_at, payload)
-        VALUES (at_scope, name, told_key, told_kind, about_request, is_ordered, before, told_at, told_payload)
+        INSERT INTO "leanflow".outbox (scope, sink, key, kind, about, ordered, behind, at, due_at, payload)
+        VALUES (at_scope, name, told_key, told_kind, about_request, is_ordered, before, told_at, told_at, told_payload)
         ON CONFLICT (scope, sink, key) DO NOTHING;
         GET DIAGNOSTICS one = ROW_COUNT;
         made := made + one;
@@ -227,8 +227,9 @@ BEGIN
         IF outcomes[wake_steps[n]] = 'committed' AND (wake_entities[n] IS NULL OR EXISTS (
             SELECT FROM "leanflow".requests r WHERE r.scope = scopes[wake_steps[n]] AND r.entity_id = wake_entities[n]
                 AND r.ended_at IS NULL AND r.id IS DISTINCT FROM requests[wake_steps[n]])) THEN
-            INSERT INTO "leanflow".outbox (scope, sink, key, kind, ordered, due_at, payload)
-            VALUES (scopes[wake_steps[n]], 'wake', wake_keys[n], 'wake', false, ats[wake_steps[n]], wake_payloads[n])
+            INSERT INTO "leanflow".outbox (scope, sink, key, kind, ordered, at, due_at, payload)
+            VALUES (scopes[wake_steps[n]], 'wake', wake_keys[n], 'wake', false, ats[wake_steps[n]], ats[wake_steps[n]],
+                wake_payloads[n])
             ON CONFLICT (scope, sink, key) DO NOTHING;
             counts[wake_steps[n]] := counts[wake_steps[n]] + 1;
         END IF;

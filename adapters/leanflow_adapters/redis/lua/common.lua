@@ -191,8 +191,8 @@ local function enter(key, row)
     call('HSET', base .. 'places', place, number)
     call('ZADD', base .. 'told', 0, place)
     call('HSET', base .. 'o:' .. number, 'sink', row.sink, 'key', key, 'kind', row.kind, 'about', row.about,
-        'ordered', row.ordered and '1' or '0', 'aside', row.aside and '1' or '0', 'tries', row.tries, 'due', row.due,
-        'error', row.error, 'payload', row.payload)
+        'ordered', row.ordered and '1' or '0', 'aside', row.aside and '1' or '0', 'tries', row.tries, 'at', row.at,
+        'due', row.due, 'error', row.error, 'payload', row.payload)
     if row.about ~= '' then
         call('SADD', base .. 'about:' .. row.about, number)
     end
@@ -204,8 +204,8 @@ local function post(sink, key, kind, payload, due, about, ordered)
         return 0
     end
     enter(key, {
-        sink = sink, kind = kind, about = about, ordered = ordered, aside = false, tries = '0', due = due, error = '',
-        payload = payload,
+        sink = sink, kind = kind, about = about, ordered = ordered, aside = false, tries = '0', at = due, due = due,
+        error = '', payload = payload,
     })
     return 1
 end

@@ -111,7 +111,7 @@ end
 function puts.outbox(row)
     enter(row[2], {
         sink = row[1], kind = row[3], about = row[4], ordered = row[5] == '1', aside = row[6] == '1', tries = row[7],
-        due = row[8], error = row[9], payload = row[10],
+        at = row[8], due = row[9], error = row[10], payload = row[11],
     })
 end
 

@@ -264,7 +264,7 @@ function ops.lag()
         local first = call('ZRANGE', base .. 'w:' .. sink, 0, 0)[1]
         found[n] = {
             sink, call('ZCARD', base .. 'w:' .. sink), call('ZCARD', base .. 'a:' .. sink),
-            first and call('HGET', base .. 'o:' .. first, 'due') or '',
+            first and call('HGET', base .. 'o:' .. first, 'at') or '',
         }
     end
     return found
