@@ -119,15 +119,27 @@ def tables_of(store: Store, *, whole: bool = False) -> AbstractAsyncContextManag
 
 @contextmanager
 def _progress() -> Iterator[Told]:
-    """Tell on stderr how far it is: a bar for each table, or a line where nobody looks at a terminal."""
+    """Tell on stderr how far it is: a bar for each table, or a line for each tenth where nobody looks at a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda name, copied, total: click.echo(f"{name}: {copied} of {total}", err=True)
+        yield _tell_tenths()
         return
     columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         tasks = {table.name: progress.add_task(table.name, total=None) for table in TABLES}
         yield lambda name, copied, total: progress.update(tasks[name], completed=copied, total=total)
+
+
+def _tell_tenths() -> Told:
+    last: dict[str, int] = {}
+
+    def tell(name: str, copied: int, total: int) -> None:
+        tenth = 10 * copied // total if total else 0
+        if last.get(name) != tenth:
+            last[name] = tenth
+            click.echo(f"{name}: {copied} of {total}", err=True)
+
+    return tell
 
 
 # --- what it does ------------------------------------------------------------------------------------------------
