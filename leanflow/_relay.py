@@ -29,6 +29,10 @@ __all__ = ["Audience", "Relay"]
 _log = logging.getLogger("leanflow.outbox")
 
 BATCH = 100
+MANY = 300
+"""Rows of what piled up that go to a bus at once: larger transactions, fewer of them; beyond it nothing is gained."""
+QUICK = 0.2
+"""Seconds: a bus that takes longer for a batch gets no larger ones, lest they never end within its timeout."""
 RUN = 1000
 """Rows that are relayed to a bus in one go at most: the end of it is waited for when a worker stops."""
 LOOKS = 4
@@ -82,26 +86,31 @@ class Relay:
         line = self._buses.get(sink)
         if line is not None and not await line.is_ready():
             return 0
-        tried, rows = 0, await self._claim(sink)
+        loop = asyncio.get_running_loop()
+        tried, limit = 0, BATCH
+        rows = await self._claim(sink)
         while rows:
+            began = loop.time()
             errors = await self._deliver(sink, rows)
+            is_quick = loop.time() - began < QUICK
             site("before_outbox_ack")
             tried += len(rows)
             settling = self._settle(rows, errors)
-            if line is None or line.resting_until is not None or len(rows) < BATCH or tried >= RUN:
+            if line is None or line.resting_until is not None or len(rows) < limit or tried >= RUN:
                 await settling
                 break
-            _, rows = await asyncio.gather(settling, self._claim(sink))
+            limit = min(MANY if is_quick else BATCH, RUN - tried)
+            _, rows = await asyncio.gather(settling, self._claim(sink, limit))
         return tried
 
-    async def _claim(self, sink: str) -> Sequence[OutboxRow]:
+    async def _claim(self, sink: str, limit: int = BATCH) -> Sequence[OutboxRow]:
         return await self._store.claim_outbox(
             self._scope,
             sinks=[sink],
             owner=self._owner,
             now=self._clock.now(),
             lease=self._policy.lease.total_seconds(),
-            limit=BATCH,
+            limit=limit,
         )
 
     async def _deliver(self, sink: str, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:

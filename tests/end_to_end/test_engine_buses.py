@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from leanflow import LeanFlow, Policy, State
-from leanflow._relay import BATCH, RUN
+from leanflow import LeanFlow, Policy, State, _relay
+from leanflow._relay import BATCH, MANY, RUN
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow, Sink
 from leanflow.testing import FakeClock, travel
@@ -29,6 +29,7 @@ class Broker:
         self.refuses: Callable[[OutboxRow], bool] = lambda _: False
         self.lacks: Callable[[OutboxRow], bool] = lambda _: False
         self.opened = self.published = 0
+        self.batches: list[int] = []
         self.rows: list[OutboxRow] = []
 
     async def passing(self) -> None:
@@ -63,6 +64,7 @@ class Bus:
     async def publish(self, batch: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
         """Publish."""
         self.broker.published += 1
+        self.broker.batches.append(len(batch))
         await self.broker.passing()
         errors = [self._error(row) for row in batch]
         self.broker.rows += [row for row, error in zip(batch, errors, strict=True) if error is None]
@@ -242,18 +244,30 @@ def check_order(rows: Sequence[OutboxRow]) -> None:
 
 @pytest.mark.parametrize("kind", STORES)
 async def test_what_piled_up_goes_out_batch_by_batch(
-    kind: str, tmp_path: Path, broker: Broker, clock: FakeClock, lean: Lean
+    kind: str, tmp_path: Path, broker: Broker, clock: FakeClock, lean: Lean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one go, in full batches, each announcement once and in order; but not so much that a stop waits for long."""
+    monkeypatch.setattr(_relay, "QUICK", PATIENCE)
     async with engine(maker_of(kind, tmp_path)(), lean, clock, bus=Bus(broker)) as flows:
         await piled_up(flows, broker, (RUN + BATCH) // 2)
         relay = flows._idle_worker._relay
         assert await relay.relay("bus") == RUN
-        assert broker.published == RUN // BATCH
+        assert broker.batches == [BATCH, *[MANY] * ((RUN - BATCH) // MANY)]
         assert await relay.relay("bus") == BATCH
         assert await flows.undelivered() == ()
     check_order(broker.rows)
     assert len(broker.rows) == RUN + BATCH
+
+
+async def test_a_bus_that_takes_long_for_a_batch_gets_no_larger_ones(
+    broker: Broker, clock: FakeClock, lean: Lean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times as many might never be through within its timeout."""
+    monkeypatch.setattr(_relay, "QUICK", 0.0)
+    async with engine(MemoryStore(), lean, clock, bus=Bus(broker)) as flows:
+        await piled_up(flows, broker, RUN // 2)
+        assert await flows._idle_worker._relay.relay("bus") == RUN
+    assert broker.batches == [BATCH] * (RUN // BATCH)
 
 
 async def test_nothing_more_is_claimed_of_what_piled_up_once_the_broker_is_away(
@@ -261,16 +275,18 @@ async def test_nothing_more_is_claimed_of_what_piled_up_once_the_broker_is_away(
 ) -> None:
     """A batch at most meets the outage; all of it goes out later, in order."""
     async with engine(MemoryStore(), lean, clock, bus=Bus(broker)) as flows:
-        await piled_up(flows, broker, BATCH // 2 * 3)
+        await piled_up(flows, broker, (BATCH + MANY + BATCH) // 2)
 
         def goes_away(_: OutboxRow) -> bool:
             broker.is_away = True  # once this batch is through
             return False
 
         broker.refuses = goes_away
-        assert await flows._idle_worker._relay.relay("bus") == 2 * BATCH
-        rows = await flows._store.outbox(flows._scope, limit=3 * BATCH)
-        assert sum(row.due_at is not None and row.due_at <= clock.now() for row in rows) == BATCH
+        tried = await flows._idle_worker._relay.relay("bus")
+        assert tried == sum(broker.batches)
+        assert len(broker.batches) == 2
+        rows = await flows._store.outbox(flows._scope, limit=BATCH + MANY + BATCH)
+        assert sum(row.due_at is not None and row.due_at <= clock.now() for row in rows) == len(rows) - tried + BATCH
         broker.is_away, broker.refuses = False, lambda _: False
         await travel(flows, clock, timedelta(minutes=1))
         assert await flows.undelivered() == ()

@@ -25,7 +25,7 @@ _COLUMNS = """key, sink, kind, about, ordered, payload, tries, set_aside, due_at
     earlier.number < here.number)"""
 
 _AT_ONCE = 100
-"""Rows in one statement at most: what a relay claims, and confirms, at a time."""
+"""Rows in one statement at most: what a relay claims, and confirms, at a time unless much has piled up."""
 
 
 def _some(first: int) -> str:
