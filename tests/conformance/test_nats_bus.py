@@ -11,6 +11,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
+from leanflow import State
 from leanflow.cloudevents import read
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow
@@ -160,6 +161,14 @@ async def test_a_subject_that_the_stream_does_not_take_is_named_at_the_start(cli
                 await NatsBus(servers=support.URL, stream=stream, topic=topic).open()
     finally:
         await support.drop(other)
+
+
+async def test_a_stream_that_does_not_take_the_subjects_by_default_is_named_at_the_start(stream: str) -> None:
+    """They are known: those of the states that are announced."""
+    with pytest.raises(BrokerSetup, match=r"does not take the subject 'leanflow\.flow\.requested'"):
+        await NatsBus(servers=support.URL, stream=stream).open()
+    with pytest.raises(BrokerSetup, match=r"does not take the subject 'leanflow\.flow\.failed'"):
+        await NatsBus(servers=support.URL, stream=stream, only={State.failed}).open()
 
 
 async def test_a_subject_that_no_stream_takes_is_named(stream: str) -> None:

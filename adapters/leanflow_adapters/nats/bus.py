@@ -164,10 +164,18 @@ class NatsBus(BrokerBus):
                     cure = f"make it (`{made} --defaults`), or give NatsBus create=True"
                     raise BrokerSetup(self.name, f"there is no stream {self._stream!r}", cure) from None
                 await js.add_stream(StreamConfig(name=self._stream, subjects=self._subjects))
-            topic = self._options.topic
-            if isinstance(topic, str):  # what a function will say nobody knows before there is something to publish
+            for topic in self._known_topics():
                 check_subject(self.name, topic)
                 await self._check_taken(js, topic)
+
+    def _known_topics(self) -> Sequence[str]:
+        """Return the subjects of changes, as far as they are known before there is something to publish."""
+        topic = self._options.topic
+        if isinstance(topic, str):
+            return [topic]
+        if topic is topic_of and not self._options.webhooks:
+            return [f"leanflow.flow.{state.value}" for state in State if state in (self._options.only or State)]
+        return []  # what a function will say nobody knows, nor which types Lean will send
 
     async def _check_taken(self, js: JetStreamContext, topic: str) -> None:
         try:
