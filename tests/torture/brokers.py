@@ -1,8 +1,8 @@
 """The brokers that buses are tortured with: each a small class, under its name in `BROKERS`.
 
 A further bus writes such a class, in a module of its own if it is long, puts it into `BROKERS`, and gives
-`tests.torture.clients.bus_of` its case; the scenarios `R26-<name>`, `bus-in-<name>`, `R15-out-<name>` and
-`R15-in-<name>` come of that by themselves.
+`tests.torture.clients.bus_of` its case; the scenarios `R26-<name>`, `R26-away-<name>`, `bus-in-<name>`,
+`R15-out-<name>` and `R15-in-<name>` come of that by themselves.
 """
 
 from __future__ import annotations
@@ -58,8 +58,17 @@ class Broker(abc.ABC):
         """End it."""
 
     @abc.abstractmethod
+    async def down(self) -> None:
+        """End it as a crash does."""
+
+    @abc.abstractmethod
+    async def up(self) -> None:
+        """Start it again with all that it had confirmed."""
+
     async def restart(self) -> None:
-        """End it as a crash does, and start it again with all that it had confirmed."""
+        """End it as a crash does, and start it again."""
+        await self.down()
+        await self.up()
 
     @abc.abstractmethod
     async def told(self) -> Sequence[CloudEvent]:
@@ -107,9 +116,12 @@ class _Own(Broker):
     ) -> None:
         await self._server.__aexit__(kind, error, trace)
 
-    async def restart(self) -> None:
-        """Kill it, and start it again."""
+    async def down(self) -> None:
+        """Kill it."""
         await self._server.kill()
+
+    async def up(self) -> None:
+        """Start it."""
         await self._server.start()
 
 
@@ -174,9 +186,12 @@ class RedisBroker(Broker):
     ) -> None:
         await self._life.aclose()
 
-    async def restart(self) -> None:
-        """Kill it, and start it again."""
+    async def down(self) -> None:
+        """Kill it."""
         self._server.kill()
+
+    async def up(self) -> None:
+        """Start it."""
         self._server.start()
 
     async def told(self) -> Sequence[CloudEvent]:
@@ -302,10 +317,19 @@ class WiredRabbitBroker(RabbitBroker):
             for queue in (OUT, NOWHERE, IN, f"{IN}.set-aside", f"{IN}.again.1s"):
                 await channel.queue_delete(self._mine + queue)
 
+    async def down(self) -> None:
+        """Cut the wire."""
+        await self._wire.cut()
+
+    async def up(self) -> None:
+        """Mend it."""
+        await self._wire.mend()
+
     async def restart(self) -> None:
-        """Cut the wire, and mend it."""
-        async with self._wire.away():
-            await asyncio.sleep(0.2)
+        """Cut the wire, and mend it a moment later: an outage that is over at once is none."""
+        await self.down()
+        await asyncio.sleep(0.2)
+        await self.up()
 
 
 class KafkaBroker(Broker):
@@ -337,11 +361,19 @@ class KafkaBroker(Broker):
     ) -> None:
         self._cluster.__exit__(kind, error, trace)
 
-    async def restart(self) -> None:
-        """Take it down and bring it back: every connection breaks, and for a second there is nobody."""
+    async def down(self) -> None:
+        """Take it down: every connection breaks."""
         self._cluster.down()
-        await asyncio.sleep(1)
+
+    async def up(self) -> None:
+        """Bring it back."""
         self._cluster.up()
+
+    async def restart(self) -> None:
+        """Take it down and bring it back: for a second there is nobody."""
+        await self.down()
+        await asyncio.sleep(1)
+        await self.up()
 
     async def told(self) -> Sequence[CloudEvent]:
         """Read the topic, one partition behind the other: what is kept in order is in one."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tests.torture import (
+    bus_outage,
     bus_poison,
     buses,
     clocks,
@@ -78,6 +79,7 @@ _ALL = (
     ),
     Scenario("R33", "kills in migrations; files of other versions", upgrade.upgrades, 1, 1, _TABLES),
     *(Scenario(name, what, playing, 10_000, 200, _FILE) for name, what, playing in buses.scenarios()),
+    *(Scenario(name, what, playing, 10_000, 200, _FILE) for name, what, playing in bus_outage.scenarios()),
     *(Scenario(name, what, playing, 10_000, 200, _FILE) for name, what, playing in bus_poison.scenarios()),
 )
 
