@@ -19,7 +19,7 @@ from leanflow.testing.conformance import BusConformance, Published
 from leanflow_adapters._bus import Envelope
 from leanflow_adapters.nats import NatsBus
 from tests.support import nats as support
-from tests.support.wire import Wire
+from tests.support.wire import Wire, Wired
 
 LIMIT = 100_000  # of the test's streams; the server's own is a megabyte
 
@@ -47,7 +47,7 @@ async def wire(client: Client) -> AsyncIterator[Wire]:
         yield wire
 
 
-class TestNatsBus(BusConformance):
+class TestNatsBus(Wired, BusConformance):
     """Structured, its own client."""
 
     envelope: Envelope = "structured"
@@ -83,18 +83,6 @@ class TestNatsBus(BusConformance):
     def unwanted(self) -> Callable[[OutboxRow], OutboxRow]:
         """Make a payload too large for the stream."""
         return lambda row: attrs.evolve(row, payload=f'"{"x" * LIMIT}"')
-
-    @pytest.fixture
-    def away(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
-        """Cut the wire for a while."""
-        return wire.away
-
-    @pytest.fixture
-    def silent(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
-        """Let the broker accept and never answer for a while."""
-        if not self.hangs:
-            pytest.skip("hangs = False")
-        return wire.silent
 
 
 class TestNatsBusBinary(TestNatsBus):

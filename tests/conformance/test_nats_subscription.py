@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from leanflow_adapters._bus import Subscription
 from leanflow_adapters.nats import NatsBus, _incoming
 from tests.support import nats as support
 from tests.support.subscribing import SOON, Put, Receiver, Replies, Subscribe, Subscribing, until
-from tests.support.wire import Wire
+from tests.support.wire import Wire, Wired
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ async def stream(client: Client) -> AsyncIterator[str]:
     await support.drop(name, f"{name}-durable-set-aside")
 
 
-class TestNatsSubscription(Subscribing):
+class TestNatsSubscription(Wired, Subscribing):
     """Its broker is a real one, behind a wire that can be cut."""
 
     @pytest.fixture
@@ -62,11 +61,6 @@ class TestNatsSubscription(Subscribing):
             return bus.subscribe(f"{stream}.webhooks", receive, durable=f"{stream}-durable", **arguments)
 
         return subscribe
-
-    @pytest.fixture
-    def away(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
-        """Cut the wire for a while."""
-        return wire.away
 
     @pytest.fixture
     def replies(self, client: Client) -> Replies:

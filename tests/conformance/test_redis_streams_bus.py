@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +22,7 @@ from leanflow_adapters.redis_streams._acks import Acks
 from leanflow_adapters.redis_streams._link import Link
 from tests.support import redis as support
 from tests.support.subscribing import PATIENCE, Put, Receiver, Replies, Subscribe, Subscribing, until
-from tests.support.wire import Wire
+from tests.support.wire import Wire, Wired
 
 REFUSED = '"wanted elsewhere"'
 
@@ -54,7 +53,7 @@ async def wire(stream: str) -> AsyncIterator[Wire]:
         yield wire
 
 
-class TestRedisStreamsBus(BusConformance):
+class TestRedisStreamsBus(Wired, BusConformance):
     """Structured, its own client."""
 
     envelope: Envelope = "structured"
@@ -96,18 +95,6 @@ class TestRedisStreamsBus(BusConformance):
         """Have it sent to a key that is no stream."""
         return lambda row: attrs.evolve(row, payload=REFUSED)
 
-    @pytest.fixture
-    def away(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
-        """Cut the wire for a while."""
-        return wire.away
-
-    @pytest.fixture
-    def silent(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
-        """Let the broker accept and never answer for a while."""
-        if not self.hangs:
-            pytest.skip("hangs = False")
-        return wire.silent
-
 
 class TestRedisStreamsBusBinary(TestRedisStreamsBus):
     """Binary: attributes as fields."""
@@ -116,7 +103,7 @@ class TestRedisStreamsBusBinary(TestRedisStreamsBus):
     hangs = False
 
 
-class TestRedisStreamsSubscription(Subscribing):
+class TestRedisStreamsSubscription(Wired, Subscribing):
     """Its broker is a real one, behind a wire that can be cut."""
 
     @pytest.fixture
@@ -138,11 +125,6 @@ class TestRedisStreamsSubscription(Subscribing):
             return bus.subscribe(stream, receive, durable="group", **arguments)
 
         return subscribe
-
-    @pytest.fixture
-    def away(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
-        """Cut the wire for a while."""
-        return wire.away
 
     @pytest.fixture
     def replies(self, client: Any, stream: str) -> Replies:

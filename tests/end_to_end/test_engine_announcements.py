@@ -478,17 +478,11 @@ async def test_looks_go_a_few_at_a_time(clock: FakeClock, lean: Lean) -> None:
 async def test_a_wake_that_asks_nothing_waits_for_no_look_that_hangs(clock: FakeClock, lean: Lean) -> None:
     """It is delivered and off the outbox while Lean leaves the look that came before it without an answer."""
     async with asyncio.timeout(60), engine(MemoryStore(), lean, clock) as flows:
-        hangs, answers = asyncio.Event(), asyncio.Event()
-
-        async def hang(_call: Call) -> None:
-            hangs.set()
-            await answers.wait()
-
         await _checked(flows, lean, 1)
         await _nudged(flows, clock, "e0")
         check, nudge = [row.key for row in await flows.undelivered()]
         assert (check, nudge) == ("wake:event:0", "wake:event:nudge")
-        lean.before = hang
+        hangs, answers = lean.hold()
         relaying = asyncio.create_task(flows._idle_worker._relay.relay("wake"))
         await hangs.wait()
         assert [row.key for row in await flows.undelivered()] == [check]

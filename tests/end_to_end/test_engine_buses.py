@@ -86,18 +86,6 @@ def broker() -> Broker:
     return Broker()
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    """Give a clock."""
-    return FakeClock()
-
-
-@pytest.fixture
-def lean(clock: FakeClock) -> Lean:
-    """Give a Lean."""
-    return Lean(clock)
-
-
 async def finished(flows: LeanFlow, entity: str = "e") -> str:
     """Make a request that is fetched at once; return its id."""
     request = await flows.request("accounts", entity_id=entity)

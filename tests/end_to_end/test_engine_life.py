@@ -182,13 +182,7 @@ def test_nothing_secret_is_in_a_repr() -> None:
 
 async def test_leaving_waits_for_what_is_in_flight(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A call under way when the engine is left is waited for, and its answer is stored."""
-    arrived, go = asyncio.Event(), asyncio.Event()
-
-    def before(_call: Call) -> object:
-        arrived.set()
-        return go.wait()
-
-    lean.before = before
+    arrived, go = lean.hold()
     policy = Policy(place_wait=timedelta())
     async with engine(make(), lean, clock, policy=policy) as flows:
         request = await flows.request("accounts", entity_id="e")
@@ -201,16 +195,11 @@ async def test_leaving_waits_for_what_is_in_flight(make: StoreMaker, clock: Fake
 async def test_leaving_waits_for_what_a_worker_has_claimed(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A worker's call that was claimed as the engine was being left is made and stored, not cut off."""
     lean.will("e", "pending")
-    store, arrived, go = unsteady(make()), asyncio.Event(), asyncio.Event()
+    store = unsteady(make())
     async with engine(store, lean, clock) as flows:
         request = await flows.request("accounts", entity_id="e")
     lean.finish(request.results_id or "")
-
-    def before(_call: Call) -> object:
-        arrived.set()
-        return go.wait()
-
-    lean.before = before
+    arrived, go = lean.hold()
     claimed = asyncio.Event()
     store.after = lambda name: claimed.set() if name == "claim" else None
     clock.advance(timedelta(minutes=1))

@@ -184,13 +184,7 @@ async def test_the_whole_reconnect_ends_with_the_data(make: StoreMaker, clock: F
 
 async def test_a_cancelled_caller_does_not_stop_the_call(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A call runs in a task of the engine: cancelling `request` detaches it, and its answer is stored."""
-    arrived, go = asyncio.Event(), asyncio.Event()
-
-    def before(_call: Call) -> object:
-        arrived.set()
-        return go.wait()
-
-    lean.before = before
+    arrived, go = lean.hold()
     async with engine(make(), lean, clock) as flows:
         asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
         await arrived.wait()
@@ -205,13 +199,7 @@ async def test_a_cancelled_caller_does_not_stop_the_call(make: StoreMaker, clock
 
 async def test_request_waits_at_most_place_wait(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """After `policy.place_wait` `request` returns the request as it is; the call goes on."""
-    arrived, go = asyncio.Event(), asyncio.Event()
-
-    def before(_call: Call) -> object:
-        arrived.set()
-        return go.wait()
-
-    lean.before = before
+    arrived, go = lean.hold()
     async with engine(make(), lean, clock) as flows:
         asking = asyncio.create_task(flows.request("accounts", entity_id="e"))
         await arrived.wait()

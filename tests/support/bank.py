@@ -10,7 +10,7 @@ from typing import Any
 from leanflow import Call
 from leanflow.mockbank import Exchange, Mockbank
 
-__all__ = ["BankClient", "listed", "transactions"]
+__all__ = ["BankClient", "customer", "listed", "transactions", "wanted"]
 
 
 class BankClient:
@@ -48,6 +48,22 @@ class BankClient:
                 taken.append(json.loads(delivery.body))
                 self.bank.delivered(delivery.id, status, self.now)
         return taken
+
+
+def customer(lean: BankClient) -> str:
+    """Return the customer id of user-1, made if there is none."""
+    made, said = lean.ask("POST", "/customers/v1", {"app_user_id": "user-1"})
+    return str((said if made == 200 else lean.ask("GET", "/customers/v1/app-user-id/user-1")[1])["customer_id"])
+
+
+def wanted(lean: BankClient) -> str:
+    """Connect an entity, let the bank forget the user, ask for accounts; return the reconnect id."""
+    entity = lean.bank.connect("user-1", username="mockbank_user_3")
+    lean.bank.expire_session(entity)
+    said = lean.accounts(entity)
+    assert said["status"] == "RECONNECT_REQUIRED"
+    lean.webhooks()
+    return str(said["results_id"])
 
 
 def transactions(lean: BankClient, entity: str, account: str, **query: str) -> list[Any]:

@@ -6,6 +6,7 @@ It answers through the `Transport` port, at once and in memory. It does not deli
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -115,6 +116,17 @@ class Lean:
             result.status = "PENDING"
             if ready:
                 self.finish(result.results_id)
+
+    def hold(self) -> tuple[asyncio.Event, asyncio.Event]:
+        """Keep calls waiting; return what is set once one has come, and what is to be set for them to go on."""
+        came, go = asyncio.Event(), asyncio.Event()
+
+        def before(_call: Call) -> object:
+            came.set()
+            return go.wait()
+
+        self.before = before
+        return came, go
 
     def says(self, kind: str, payload: Mapping[str, Any]) -> bytes:
         """Send a webhook: it is in `sent`, and in the Events API. In v1 it has no event id, but is listed with one."""

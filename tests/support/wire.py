@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
-__all__ = ["Wire", "through"]
+import pytest
+
+__all__ = ["Wire", "Wired", "through"]
 
 
 def through(url: str, port: int) -> str:
@@ -115,3 +117,21 @@ class Wire:
                 sink.write(came)
                 await sink.drain()
         sink.close()
+
+
+class Wired:
+    """The fixtures `away` and `silent`, for classes of tests whose broker is behind a fixture `wire`."""
+
+    hangs: ClassVar[bool] = True
+
+    @pytest.fixture
+    def away(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Cut the wire for a while."""
+        return wire.away
+
+    @pytest.fixture
+    def silent(self, wire: Wire) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Let the broker accept and never answer for a while."""
+        if not self.hangs:
+            pytest.skip("hangs = False")
+        return wire.silent

@@ -9,7 +9,7 @@ import pytest
 
 from leanflow.errors import InvalidRequest
 from leanflow.mockbank import Fault, LinkView
-from tests.support.bank import BankClient
+from tests.support.bank import BankClient, customer, wanted
 
 DAY = timedelta(days=1)
 
@@ -63,12 +63,6 @@ class Visitor:
         return self.does("otp", otp="1111")
 
 
-def customer(lean: BankClient) -> str:
-    """Return the customer id of user-1, made if there is none."""
-    made, said = lean.ask("POST", "/customers/v1", {"app_user_id": "user-1"})
-    return str((said if made == 200 else lean.ask("GET", "/customers/v1/app-user-id/user-1")[1])["customer_id"])
-
-
 @pytest.fixture
 def lean() -> BankClient:
     """A client of a fresh Mockbank."""
@@ -79,16 +73,6 @@ def lean() -> BankClient:
 def visitor(lean: BankClient) -> Visitor:
     """A user of that Mockbank."""
     return Visitor(lean)
-
-
-def wanted(lean: BankClient) -> str:
-    """Connect an entity, let the bank forget the user, ask for accounts; return the reconnect id."""
-    entity = lean.bank.connect("user-1", username="mockbank_user_3")
-    lean.bank.expire_session(entity)
-    said = lean.accounts(entity)
-    assert said["status"] == "RECONNECT_REQUIRED"
-    lean.webhooks()
-    return str(said["results_id"])
 
 
 # --- connect

@@ -8,7 +8,7 @@ import pytest
 
 from leanflow.errors import InvalidRequest
 from leanflow.mockbank import LinkView, Mockbank, Scenario, control
-from tests.support.bank import BankClient
+from tests.support.bank import BankClient, customer, wanted
 
 HOME = {"success_redirect_url": "https://shop.example/good", "fail_redirect_url": "https://shop.example/bad"}
 SITE = "https://mockbank.example/link/bank/"
@@ -32,26 +32,10 @@ def does(lean: BankClient, view: LinkView, *steps: str, **given: str) -> LinkVie
     return view
 
 
-def customer(lean: BankClient) -> str:
-    """Return the customer id of user-1, made if there is none."""
-    lean.ask("POST", "/customers/v1", {"app_user_id": "user-1"})
-    return str(lean.ask("GET", "/customers/v1/app-user-id/user-1")[1]["customer_id"])
-
-
 def connecting(lean: BankClient, **more: Any) -> LinkView:
     """Go through `Lean.connect` until the user leaves for the bank."""
     asked = {"customer_id": customer(lean), "permissions": ["accounts"], "bank_identifier": "LEANMB1", **more}
     return does(lean, opened(lean, "connect", **asked), "consent", "continue")
-
-
-def wanted(lean: BankClient) -> str:
-    """Connect an entity whose session is over, and ask for its accounts; return the reconnect id."""
-    entity = lean.bank.connect("user-1", username="mockbank_user_3")
-    lean.bank.expire_session(entity)
-    said = lean.accounts(entity)
-    assert said["status"] == "RECONNECT_REQUIRED"
-    lean.webhooks()
-    return str(said["results_id"])
 
 
 def at_the_bank(lean: BankClient, view: LinkView) -> LinkView:
