@@ -111,10 +111,7 @@ def accepted(
     Raises:
         AssertionError: the event was declined; says why.
     """
-    moment = START + at if isinstance(at, timedelta) else at
-    if moment is not None or event.at is None:
-        event = event.stamped(moment or START)
-    decision = decide(request, event, policy)
+    decision = _decided(request, event, at, policy)
     assert isinstance(decision, Accepted), f"{event.tag} in {request.state} was declined: {decision}"
     return decision
 
@@ -127,12 +124,18 @@ def declined(
     Raises:
         AssertionError: the event was accepted; says where it led.
     """
+    decision = _decided(request, event, at, policy)
+    assert isinstance(decision, Declined), f"{event.tag} in {request.state} was accepted: {decision}"
+    return decision
+
+
+def _decided(
+    request: DataRequest, event: Event, at: datetime | timedelta | None, policy: Policy
+) -> Accepted | Declined:
     moment = START + at if isinstance(at, timedelta) else at
     if moment is not None or event.at is None:
         event = event.stamped(moment or START)
-    decision = decide(request, event, policy)
-    assert isinstance(decision, Declined), f"{event.tag} in {request.state} was accepted: {decision}"
-    return decision
+    return decide(request, event, policy)
 
 
 def take(
