@@ -68,6 +68,8 @@ class KafkaBus(BrokerBus):
     ) -> None:
         if (servers is None) == (producer is None):
             raise InvalidRequest("servers", "give either servers of Kafka or a producer")
+        if any("://" in each for each in ([servers] if isinstance(servers, str) else servers or ())):
+            raise InvalidRequest("servers", "must be like host:9092, and no URLs: security goes into settings=")
         super().__init__(
             Options(
                 name=name,

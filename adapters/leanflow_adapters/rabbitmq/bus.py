@@ -75,6 +75,8 @@ class RabbitBus(BrokerBus):
     ) -> None:
         if (url is None) == (connection is None):
             raise InvalidRequest("url", "give either the URL of RabbitMQ or a connection")
+        if url is not None and not url.startswith(("amqp://", "amqps://")):
+            raise InvalidRequest("url", "must be like amqp://user:password@host:5672/vhost, or amqps://")
         options = Options(
             name=name,
             topic=topic,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -49,7 +50,7 @@ class Link:
             raise InvalidRequest("client", "must be made without decode_responses: bodies are bytes")
         self.name = name
         self.timeout = timeout
-        self._url = url
+        self._url = None if url is None else _checked(url)
         self._given = client
         self._client = client
 
@@ -59,7 +60,7 @@ class Link:
         if self._client is None:
             # No retries of the client's own: a batch that failed is the engine's to repeat.
             self._client = Redis.from_url(
-                str(self._url).replace("valkey", "redis", 1) if str(self._url).startswith("valkey") else str(self._url),
+                str(self._url),
                 socket_timeout=self.timeout,
                 socket_connect_timeout=min(CONNECTING, self.timeout),
                 retry=Retry(NoBackoff(), 0),
@@ -91,6 +92,20 @@ class Link:
         client, self._client = self._client, self._given
         if client is not None and client is not self._given:
             await client.aclose()
+
+
+def _checked(url: str) -> str:
+    """Return the URL as redis-py takes it.
+
+    Raises:
+        InvalidRequest: it takes none of that kind, however often it is asked.
+    """
+    known = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+    try:
+        parse_url(known)
+    except ValueError:
+        raise InvalidRequest("url", "must be like redis://host:6379/0, rediss:// or unix://") from None
+    return known
 
 
 def translate(bus: str, error: BaseException) -> LeanflowError | None:
