@@ -15,6 +15,7 @@ ALL = (
     "webhooks",
     "bindings",
     "relay",
+    "drain",
     "ingestion",
     "latency",
     "growth",

@@ -1,8 +1,9 @@
 """A bus that was away while announcements piled up: how a million of them drain, and what the application feels of it.
 
-``python -m benchmarks.drain [--count 1000000] [--buses nats …]``. An engine begins on a file in which so many
-announcements wait, two of each request, and relays them to a broker of its own. Told are its rate and memory over the
-first and over the last tenth, what ``health()`` costs while all wait, and how long requests take that are made beside.
+``python -m benchmarks.drain [--count 1000000] [--store postgres] [--buses nats …]``. An engine begins on a store in
+which so many announcements wait, two of each request, and relays them to a broker of its own. Told are its rate and
+memory over the first and over the last tenth, what ``health()`` costs while all wait, and how long requests take that
+are made beside.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -22,14 +24,17 @@ from uuid import uuid4
 
 import attrs
 
+from benchmarks import upkeep
 from benchmarks._ours import Lean
+from benchmarks._postgres import URL, schema
 from benchmarks.waiting import resident
 from leanflow import LeanFlow, Policy
 from leanflow._request import Scope
 from leanflow.ports import Bus, OutboxRow, Sink
+from leanflow_adapters.cli._source import open_store
 from leanflow_adapters.clock import SystemClock
 from leanflow_adapters.sqlite import SQLiteStore
-from tests.support import lean as support
+from tests.support import lean as support, redis
 from tests.torture.brokers import BROKERS
 from tests.torture.clients import bus_of
 
@@ -113,11 +118,10 @@ class Counted:
         await self.bus.aclose()
 
 
-async def drain(path: Path, broker: str, at: str, count: int) -> None:
+async def drain(store: str, broker: str, at: str, count: int) -> None:
     """Relay all; print the figures."""
     bus = Counted(bus_of(broker, at), count)
-    store = SQLiteStore(path)
-    flows = LeanFlow(store=store, transport=Lean(), webhook_secrets=["benchmark"], policy=POLICY, bus=bus)
+    flows = LeanFlow(store=open_store(store), transport=Lean(), webhook_secrets=["benchmark"], policy=POLICY, bus=bus)
     async with flows:
         began = time.perf_counter()
         waiting = (await flows.health()).sinks["bus"].undelivered
@@ -135,7 +139,7 @@ async def drain(path: Path, broker: str, at: str, count: int) -> None:
 
 async def requests(flows: LeanFlow, name: str, over: asyncio.Event) -> list[float]:
     """Make requests, a little apart, until it is over; return the seconds that each took."""
-    seen = []
+    seen: list[float] = []
     while not over.is_set():
         start = time.perf_counter()
         await flows.request("accounts", entity_id=f"{name}-{len(seen)}")
@@ -151,35 +155,51 @@ def _tail(seconds: Sequence[float]) -> float:
 # --- the parent, which has the brokers ---------------------------------------------------------------------------
 
 
-async def measure(filled: Path, broker: str, count: int) -> None:
-    """Start a broker; have a child drain a copy of the file to it."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "flows.db"
-        shutil.copy(filled, path)
-        async with BROKERS[broker]() as there, asyncio.timeout(PATIENCE):
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "benchmarks.drain", "--child", str(path), broker, there.at, "--count", str(count)
-            )
-            try:
-                assert await child.wait() == 0
-            finally:
-                if child.returncode is None:
-                    child.kill()
-                    await child.wait()
+@asynccontextmanager
+async def copied(filled: Path, store: str) -> AsyncIterator[str]:
+    """Give the URL of a store of this kind that has what the file has."""
+    match store:
+        case "sqlite":
+            with TemporaryDirectory() as folder:
+                shutil.copy(filled, Path(folder) / "flows.db")
+                yield f"sqlite:///{folder}/flows.db"
+        case "postgres":
+            async with schema() as name:
+                await upkeep.copied(filled, url := f"{URL}?schema={name}")
+                yield url
+        case _:
+            with redis.server() as there:
+                await upkeep.copied(filled, there.url)
+                yield there.url
+
+
+async def measure(filled: Path, store: str, broker: str, count: int) -> None:
+    """Start a broker; have a child drain what the file has to it."""
+    async with copied(filled, store) as url, BROKERS[broker]() as there, asyncio.timeout(PATIENCE):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "benchmarks.drain", "--child", url, broker, there.at, "--count", str(count)
+        )
+        try:
+            assert await child.wait() == 0
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
 
 
 def main(*words: str) -> None:
     """Print the table, each row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drain")
     parser.add_argument("--count", type=int, default=COUNT, help=f"announcements, in thousands: {COUNT}")
-    parser.add_argument("--buses", nargs="+", choices=[*BROKERS], default=[*BROKERS])
+    parser.add_argument("--store", choices=["sqlite", "postgres", "redis"], default="sqlite")
+    parser.add_argument("--buses", nargs="+", choices=[*BROKERS], default=["nats", "redis", "rabbit", "kafka"])
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     if asked.child:
-        path, broker, at = asked.child
-        asyncio.run(drain(Path(path), broker, at, asked.count))
+        store, broker, at = asked.child
+        asyncio.run(drain(store, broker, at, asked.count))
         return
-    print(f"drain, {asked.count:,} announcements that wait on SQLite; load {os.getloadavg()[0]:.1f}")
+    print(f"drain, {asked.count:,} announcements that wait on {asked.store}; load {os.getloadavg()[0]:.1f}")
     print("bus      rows/s first 1/10 last 1/10 ratio MiB at 1/10 most  health(), then the 99th percentile of requests")
     with TemporaryDirectory() as folder:
         filled = Path(folder) / f"{uuid4().hex}.db"
@@ -188,7 +208,7 @@ def main(*words: str) -> None:
             if (why := BROKERS[broker].missing()) is not None:
                 print(f"{broker:<8}skipped: {why}", flush=True)
                 continue
-            asyncio.run(measure(filled, broker, asked.count))
+            asyncio.run(measure(filled, asked.store, broker, asked.count))
 
 
 if __name__ == "__main__":
