@@ -31,7 +31,7 @@ from benchmarks.waiting import resident
 from leanflow import LeanFlow, Policy
 from leanflow._request import Scope
 from leanflow.ports import Bus, OutboxRow, Sink
-from leanflow_adapters.cli._source import open_store
+from leanflow_adapters import open_store
 from leanflow_adapters.clock import SystemClock
 from leanflow_adapters.sqlite import SQLiteStore
 from tests.support import lean as support, redis
