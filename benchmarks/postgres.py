@@ -23,6 +23,7 @@ from benchmarks._postgres import do, engine, schema, size_of
 from benchmarks._postgres_dbos import measure as dbos
 from benchmarks._postgres_fill import fill, fill_floor, make_due
 from benchmarks._postgres_sweep import floor_sweep, our_sweep
+from leanflow import LeanFlow, Resource
 
 ROUNDS = 3
 FLOWS = {1: 100, 16: 800, 64: 1600, 256: 3200}
@@ -188,10 +189,7 @@ async def _size(count: int) -> None:
         await _tell_size("fetched, in the floor's tables", name, empty, count + 64)
 
 
-async def _wait_for_user(flows: object, number: int) -> None:
-    from leanflow import LeanFlow, Resource  # noqa: PLC0415
-
-    assert isinstance(flows, LeanFlow)
+async def _wait_for_user(flows: LeanFlow, number: int) -> None:
     await flows.prompt((await flows.request(Resource.accounts, entity_id=f"e{number}")).id)
 
 

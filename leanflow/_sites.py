@@ -125,7 +125,7 @@ def _off(name: str) -> None:
 
 def _killer(chosen: str) -> Callable[[str], None]:
     import os  # noqa: PLC0415 - only when on
-    import signal  # noqa: PLC0415
+    import signal  # noqa: PLC0415 - the same
 
     wanted, _, number = chosen.partition(":")
     if wanted not in SITES:

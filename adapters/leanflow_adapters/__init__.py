@@ -47,7 +47,7 @@ def open_store(url: str) -> Store:
         return MemoryStore()
     if scheme == "sqlite":
         path = _sqlite_path(rest)
-        from leanflow_adapters.sqlite import SQLiteStore  # noqa: PLC0415
+        from leanflow_adapters.sqlite import SQLiteStore  # noqa: PLC0415 - the same
 
         return SQLiteStore(path)
     if scheme in ("postgres", "postgresql"):
@@ -74,7 +74,7 @@ def _postgres(url: str) -> Store:
     """Return the Postgres store of a URL, whose query holds our options beside the driver's."""
     dsn, settings = _options("postgresql", url, _POSTGRES_OPTIONS)
     try:
-        from leanflow_adapters.postgres import PostgresStore  # noqa: PLC0415
+        from leanflow_adapters.postgres import PostgresStore  # noqa: PLC0415 - the same
     except ImportError as error:
         raise _refused("postgresql: needs the extra: pip install 'leanflow-openbanking[postgres]'") from error
     return PostgresStore(dsn, **settings)
@@ -84,7 +84,7 @@ def _redis(url: str) -> Store:
     """Return the Redis store of a URL, whose query holds our options beside the driver's."""
     rest, settings = _options("redis", url, _REDIS_OPTIONS)
     try:
-        from leanflow_adapters.redis import RedisStore  # noqa: PLC0415
+        from leanflow_adapters.redis import RedisStore  # noqa: PLC0415 - the same
     except ImportError as error:
         raise _refused("redis: needs the extra: pip install 'leanflow-openbanking[redis]'") from error
     return RedisStore(rest, **settings)

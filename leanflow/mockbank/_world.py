@@ -21,7 +21,6 @@ from .adversary._disturbances import Subject
 from .adversary._progress import Progress
 from .basics._dice import Ids, derived_id
 from .basics._memory import thin
-from .basics._times import micro
 from .countries._countries import country_of
 from .countries._country import Bank
 from .data._book import Book
@@ -304,10 +303,6 @@ class World:
             "active": {"payments": has.active_payments, "data": has.active_data},
             "enabled": {"payments": has.enabled_payments, "data": has.enabled_data},
         }
-
-    def stamp(self, moment: datetime) -> str:
-        """Return a time as entities and refreshes carry it."""
-        return micro(moment)
 
     def call_id(self) -> str:
         """Return the results id of a call that leaves nothing behind."""

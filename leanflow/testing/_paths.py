@@ -219,7 +219,7 @@ def _find(
     api: str,
     deadlines: bool,  # noqa: FBT001 - the same
     policy: Policy,
-    thorough: bool,  # noqa: FBT001
+    thorough: bool,  # noqa: FBT001 - the same
 ) -> tuple[tuple[Node, ...], ...]:
     """Return for each goal the ways to it, the shortest first, no two of which end with requests of one kind.
 

@@ -87,15 +87,15 @@ class _Play:
         self._done = 0
         self.fault: PathLeft | None = None
         clock = flows._time.given  # noqa: SLF001 - the engine under test holds them, and nobody else needs to
-        self._secret = flows._secrets[0]  # noqa: SLF001
-        self._caller = flows._caller  # noqa: SLF001
+        self._secret = flows._secrets[0]  # noqa: SLF001 - the same
+        self._caller = flows._caller  # noqa: SLF001 - the same
         if not isinstance(clock, FakeClock):
             raise InvalidRequest("flows", "or its store, has a clock that goes by itself; a path needs a FakeClock")
-        if flows._workers:  # noqa: SLF001
+        if flows._workers:  # noqa: SLF001 - the same
             raise InvalidRequest("flows", "has workers of its own; a path needs workers=0")
         self._clock = clock
-        self._transport: Transport = self._caller._transport  # noqa: SLF001
-        self._caller._transport = _Between(self, self._transport)  # noqa: SLF001
+        self._transport: Transport = self._caller._transport  # noqa: SLF001 - the same
+        self._caller._transport = _Between(self, self._transport)  # noqa: SLF001 - the same
 
     @classmethod
     async def begin(cls, path: Path, flows: LeanFlow, application: Application) -> _Play:
@@ -105,7 +105,7 @@ class _Play:
 
     def end(self) -> None:
         """Stand there no more."""
-        self._caller._transport = self._transport  # noqa: SLF001
+        self._caller._transport = self._transport  # noqa: SLF001 - the same
 
     @property
     def is_over(self) -> bool:

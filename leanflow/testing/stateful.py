@@ -240,7 +240,7 @@ class ReconnectMachine(RuleBasedStateMachine):
         self._type(request_id, self.bank.settings.otp)
 
     @rule(request_id=requests, prompted=st.booleans(), does=st.sampled_from(["nothing", "types wrong", *_CLAIMS]))
-    def user_does_not(self, request_id: str, prompted: bool, does: str) -> None:  # noqa: FBT001
+    def user_does_not(self, request_id: str, prompted: bool, does: str) -> None:  # noqa: FBT001 - hypothesis names it
         """The user stays away, types a wrong code, or the front end says something that is not so: anybody can."""
         if prompted:
             self._prompt(request_id)
@@ -293,7 +293,7 @@ class ReconnectMachine(RuleBasedStateMachine):
         assert self._versions() == before, f"a {one.kind} webhook moved a request"
 
     @rule(number=st.integers(0, 50), anew=st.booleans())
-    def webhook_comes_again(self, number: int, anew: bool) -> None:  # noqa: FBT001
+    def webhook_comes_again(self, number: int, anew: bool) -> None:  # noqa: FBT001 - hypothesis names it
         """One that was taken in is delivered once more, or to a process that knows nothing of it: nothing changes."""
         if not self._heard:
             return

@@ -83,7 +83,7 @@ class Commands(click.Group):
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's own signature
     if not wanted or ctx.resilient_parsing:
         return
-    from importlib.metadata import version  # noqa: PLC0415
+    from importlib.metadata import version  # noqa: PLC0415 - slow, and only for this
 
     click.echo(f"leanflow {version('leanflow-openbanking')}")
     ctx.exit()

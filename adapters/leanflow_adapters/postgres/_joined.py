@@ -100,12 +100,12 @@ class _Joined(Methods):
             await self._theirs.fetch("RELEASE SAVEPOINT leanflow_step")
 
     async def _commit(self, row: StepRow) -> Committed:
-        [found] = await self._ask(_steps.COMMIT, True, *_steps.columns([row]))  # noqa: FBT003
+        [found] = await self._ask(_steps.COMMIT, True, *_steps.columns([row]))  # noqa: FBT003 - the SQL's
         # A transaction with one snapshot, as the application may have, does not see what was parked meanwhile.
         return attrs.evolve(_steps.committed(found), ids_are_new=False)
 
     async def _deliver(self, scope: int, keys: Sequence[str], sinks: Sequence[str]) -> int:
-        return len(await self._ask(_sql.DELIVER, True, scope, keys, sinks))  # noqa: FBT003
+        return len(await self._ask(_sql.DELIVER, True, scope, keys, sinks))  # noqa: FBT003 - the SQL's
 
 
 async def _whole(work: Coroutine[Any, Any, None]) -> None:

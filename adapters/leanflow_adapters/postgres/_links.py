@@ -124,8 +124,8 @@ class _Psycopg:
         return self._connection.info.transaction_status
 
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
-        from psycopg import Cursor  # noqa: PLC0415
-        from psycopg.rows import tuple_row  # noqa: PLC0415
+        from psycopg import Cursor  # noqa: PLC0415 - of an extra
+        from psycopg.rows import tuple_row  # noqa: PLC0415 - of an extra
 
         with _told(), Cursor(self._connection, row_factory=tuple_row) as cursor:
             return _fetch(cursor, cursor, sql, arguments)
@@ -164,7 +164,7 @@ def _is_psycopg(connection: Any) -> bool:
 
 
 def _status(name: str) -> Any:
-    from psycopg.pq import TransactionStatus  # noqa: PLC0415
+    from psycopg.pq import TransactionStatus  # noqa: PLC0415 - of an extra
 
     return TransactionStatus[name]
 
@@ -174,7 +174,7 @@ def _fetch(cursor: Any, own: Any, sql: str, arguments: Sequence[Any]) -> list[Ro
 
     Django reads times as its settings want them, without a zone if they say so: this cursor reads them as they are.
     """
-    from psycopg.types.datetime import TimestamptzLoader  # noqa: PLC0415
+    from psycopg.types.datetime import TimestamptzLoader  # noqa: PLC0415 - of an extra
 
     own.adapters.register_loader("timestamptz", TimestamptzLoader)
     cursor.execute(*_for_psycopg(sql, arguments))
@@ -206,7 +206,7 @@ def _utc(value: Any) -> Any:
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn psycopg's errors, also those that SQLAlchemy and Django wrap, into the port's."""
-    from psycopg import Error  # noqa: PLC0415
+    from psycopg import Error  # noqa: PLC0415 - of an extra
 
     try:
         with unwrapped(Error):

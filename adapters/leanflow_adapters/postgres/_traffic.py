@@ -97,7 +97,7 @@ class Traffic:
             return await self._fetch(sql, *arguments)
 
     async def _commit(self, rows: Sequence[StepRow]) -> list[Committed | None]:
-        found = await self._batch(_steps.COMMIT, False, *_steps.columns(rows))  # noqa: FBT003
+        found = await self._batch(_steps.COMMIT, False, *_steps.columns(rows))  # noqa: FBT003 - the SQL's
         if found is None:
             return [None] * len(rows)
         return [None if row["outcome"] == HELD else _steps.committed(row) for row in found]
@@ -105,10 +105,10 @@ class Traffic:
     async def _commit_alone(self, row: StepRow) -> Committed:
         """Commit one step, waiting 2 s for whoever holds its request."""
         columns = _steps.columns([row])
-        [found] = await self._alone(_steps.COMMIT, False, *columns)  # noqa: FBT003
+        [found] = await self._alone(_steps.COMMIT, False, *columns)  # noqa: FBT003 - the SQL's
         if found["outcome"] == HELD:
             async with _a_turn(self._steps_that_wait, _STEP_PATIENCE):
-                [found] = await self._alone(_steps.COMMIT, True, *columns)  # noqa: FBT003
+                [found] = await self._alone(_steps.COMMIT, True, *columns)  # noqa: FBT003 - the SQL's
         return _steps.committed(found)
 
     async def _create(self, rows: Sequence[CreationRow]) -> list[Created | StoreUnavailable | None]:

@@ -318,5 +318,5 @@ class PostgresStore(Methods):
         left = [place for place in zip(keys, sinks, strict=True) if place not in gone]
         count = len(gone)
         for key, sink in left:  # gone before, or locked at that moment by a step that stands behind it
-            count += len(await self._ask(_sql.DELIVER, True, scope, [key], [sink]))  # noqa: FBT003
+            count += len(await self._ask(_sql.DELIVER, True, scope, [key], [sink]))  # noqa: FBT003 - the SQL's
         return count

@@ -126,13 +126,14 @@ def _make_file(path: str) -> None:
     it (POSIX), another process then takes the log for its own, and the file is destroyed. So it is made under another
     name and linked.
     """
-    descriptor, fresh = tempfile.mkstemp(prefix=".leanflow-", dir=os.path.dirname(path) or ".")  # noqa: PTH120
+    folder = os.path.dirname(path) or "."  # noqa: PTH120 - text, as sqlite3 takes it
+    descriptor, fresh = tempfile.mkstemp(prefix=".leanflow-", dir=folder)
     os.close(descriptor)
     try:
         with suppress(FileExistsError):
             os.link(fresh, path)
     finally:
-        os.unlink(fresh)  # noqa: PTH108
+        os.unlink(fresh)  # noqa: PTH108 - the same
 
 
 @contextmanager
