@@ -31,6 +31,7 @@ from ._front_end import (
     seen_by,
     taken,
 )
+from ._reading import check_awaits
 
 __all__ = ["Asking", "FrontEnd", "newer"]
 
@@ -62,9 +63,13 @@ class FrontEnd:
         flows: the engine.
         authorise: the application's hook; without one nobody is let in.
         streams: how many there may be, and for how long.
+
+    Raises:
+        InvalidRequest: `flows` is an engine of `leanflow.blocking`.
     """
 
     def __init__(self, flows: Asking, authorise: Authorise | None, streams: Streams = STREAMS) -> None:
+        check_awaits(flows)
         self._flows = flows
         self._authorise = authorise
         self._streams = streams

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from leanflow._call import Reply
+from leanflow.errors import InvalidRequest
 
-__all__ = ["BODY_SECONDS", "MAX_BODY", "BodyRefused", "Reader", "Receiver", "joined", "unpacked"]
+__all__ = ["BODY_SECONDS", "MAX_BODY", "BodyRefused", "Reader", "Receiver", "check_awaits", "joined", "unpacked"]
 
 MAX_BODY = 262_144  # bytes: Lean's webhooks have at most a few kB, its largest documented ones included
 BODY_SECONDS = 5.0  # for the body to arrive: half of the 10 s in which Lean wants its 200 (Lean docs, Webhooks)
@@ -24,6 +26,16 @@ class Receiver(Protocol):
     async def receive(self, headers: Mapping[str, str], raw_body: bytes, /) -> Reply:
         """Take one webhook."""
         ...
+
+
+def check_awaits(flows: object) -> None:
+    """Refuse an engine of `leanflow.blocking` where answers are awaited: it would hold up the server's loop, and fail.
+
+    Raises:
+        InvalidRequest: it is one.
+    """
+    if isinstance(flows, AbstractContextManager) and not isinstance(flows, AbstractAsyncContextManager):
+        raise InvalidRequest("flows", "blocks, and this server's loop may not: make it of leanflow.LeanFlow")
 
 
 class BodyRefused(Exception):

@@ -19,7 +19,7 @@ from ._front_end import (
     Streams,
     Visit,
 )
-from ._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Reader, Receiver, joined
+from ._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Reader, Receiver, check_awaits, joined
 
 __all__ = [
     "MAX_BODY",
@@ -46,7 +46,11 @@ def webhook_handler(
         flows: takes them.
         max_body: bytes; a longer body is answered 413 without being read to its end.
         body_timeout: seconds for the body to arrive, else 408.
+
+    Raises:
+        InvalidRequest: `flows` is an engine of `leanflow.blocking`.
     """
+    check_awaits(flows)
     reader = Reader(max_body, body_timeout)
 
     async def handle(request: web.Request) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from ._asgi import Receive, Scope, Send, announced, body_pieces, headers_of, say
 from ._asgi_front_end import FrontEndApp
 from ._awaiting import Asking
 from ._front_end import STREAMS, Authorise, Streams
-from ._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Reader, Receiver, unpacked
+from ._reading import BODY_SECONDS, MAX_BODY, BodyRefused, Reader, Receiver, check_awaits, unpacked
 
 __all__ = [
     "MAX_BODY",
@@ -34,9 +34,13 @@ class WebhookApp:
         flows: takes them.
         max_body: bytes; a longer body is answered 413 without being read to its end.
         body_timeout: seconds for the body to arrive, else 408.
+
+    Raises:
+        InvalidRequest: `flows` is an engine of `leanflow.blocking`.
     """
 
     def __init__(self, flows: Receiver, *, max_body: int = MAX_BODY, body_timeout: float = BODY_SECONDS) -> None:
+        check_awaits(flows)
         self._flows = flows
         self._reader = Reader(max_body, body_timeout)
 
