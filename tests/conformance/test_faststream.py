@@ -46,6 +46,7 @@ class Stage:
         out: where announcements go.
         read: returns what a place got.
         more: arguments of the plug and of the bus.
+        door: where its subscribers listen, for `broker.request`.
     """
 
     broker: Any
@@ -55,6 +56,7 @@ class Stage:
     aside: str
     read: Callable[[str], Awaitable[list[Got]]]
     more: Mapping[str, Any] = attrs.field(factory=dict)
+    door: str = ""
 
 
 @asynccontextmanager
@@ -85,6 +87,7 @@ async def on_nats() -> AsyncIterator[Stage]:
                 aside=f"{name}.aside",
                 read=read,
                 more={"stream": name},
+                door=f"{name}.webhooks",
             )
         finally:
             await nats.drop(name)
@@ -110,7 +113,13 @@ async def on_rabbitmq() -> AsyncIterator[Stage]:
         broker = RabbitBroker(rabbitmq.URL, logger=None)
         subscriber = broker.subscriber(RabbitQueue(queue, durable=True), ack_policy=MANUAL)
         yield Stage(
-            broker=broker, webhooks=[subscriber], put=put, out=f"{queue}.again.1s", aside=aside, read=read, more={}
+            broker=broker,
+            webhooks=[subscriber],
+            put=put,
+            out=f"{queue}.again.1s",
+            aside=aside,
+            read=read,
+            door=queue,
         )
 
 
@@ -202,6 +211,29 @@ async def test_webhooks_come_in_and_what_is_refused_is_set_aside(stage: Make) ->
         (b"bad", "status 401"),
         (b"raise", "raised KeyError"),
     }
+
+
+@pytest.mark.parametrize("stage", [on_nats, on_rabbitmq])
+@pytest.mark.parametrize(("body", "status"), [(b"good", 200), (b"bad", 409)])
+async def test_who_waits_for_a_reply_gets_it(stage: Make, body: bytes, status: int) -> None:
+    """As of commands: what the receiver says, once the message is acknowledged or set aside; and nothing in between."""
+    tries = []
+
+    async def receive(headers: Mapping[str, str], raw: bytes) -> Reply:
+        tries.append(raw)
+        if len(tries) == 1:
+            return Reply(status=503, body=b"later", retry=True)
+        return Reply(status=status, body=b"said of " + raw)
+
+    async with stage() as on:
+        plug(on.broker, receive, webhooks=on.webhooks, set_aside=on.aside, backoff=SOON, **on.more)
+        async with on.broker:
+            await on.broker.start()
+            said = await on.broker.request(body, on.door, timeout=10, **on.more)
+            kept = [raw for _, raw in await on.read(on.aside)] if status == 409 else []
+    assert said.body == b"said of " + body
+    assert said.headers["leanflow-status"] == str(status)
+    assert kept == [body] * (status == 409)
 
 
 @STAGES

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
-from faststream import Context
+from faststream import Context, Response
 from faststream.message import StreamMessage
 
 from leanflow._call import Reply
@@ -36,6 +36,7 @@ def plug(
 ) -> None:
     """Hand what subscribers get to an engine: acknowledged after its commit, tried again, or set aside.
 
+    What the engine says goes to the address for a reply that a message names, as those of `Commands.receive` do.
     Subscribers that would lose messages are refused where they are plugged in, each with how to make it.
 
     Args:
@@ -58,8 +59,8 @@ def plug(
     patience = Patience(max_deliver=max_deliver, backoff=backoff)
     for subscriber in subscribers:
 
-        async def take(message: Annotated[StreamMessage[Any], Context("message")]) -> None:
-            await _take(message, receive, patience, _Aside(door, set_aside), name)
+        async def take(message: Annotated[StreamMessage[Any], Context("message")]) -> Any:  # FastStream sends it
+            return await _take(message, receive, patience, _Aside(door, set_aside), name)
 
         subscriber(take, parser=_parsed if kind_of(subscriber) == "redis" else None, decoder=_undecoded)
 
@@ -102,17 +103,19 @@ class _Aside:
 class _Held:
     """A message that is held while it is tried again: not every broker can bring it back later."""
 
-    reply_to: str | None = None  # FastStream answers by what a handler returns; nobody waits for a webhook's answer
-
     def __init__(self, message: StreamMessage[Any], aside: _Aside) -> None:
         self.message = message
+        self.reply_to = message.reply_to or None
+        self.answer: Response | None = None
         self.tries = 1
         self.wait: float | None = None
         self.headers, self.body = _opened(message)
         self._aside = aside
 
     async def respond(self, reply: Reply) -> None:
-        """Never asked for."""
+        """Keep the answer: FastStream sends what its handler returns, when all is done."""
+        told = {"content-type": "application/json", **reply.headers, "leanflow-status": str(reply.status)}
+        self.answer = Response(reply.body, headers=told)
 
     async def ack(self) -> None:
         await self.message.ack()
@@ -125,7 +128,10 @@ class _Held:
         await self.message.ack()
 
 
-async def _take(message: StreamMessage[Any], receive: Receive, patience: Patience, aside: _Aside, name: str) -> None:
+async def _take(
+    message: StreamMessage[Any], receive: Receive, patience: Patience, aside: _Aside, name: str
+) -> Response | None:
+    """Return the answer, where somebody waits for one."""
     held = _Held(message, aside)
     while True:
         held.wait = None
@@ -135,9 +141,9 @@ async def _take(message: StreamMessage[Any], receive: Receive, patience: Patienc
             _log.warning("%s: the broker does not answer, and is tried again: %s", name, type(error).__name__)
             await asyncio.sleep(patience.delay(1, name))
             await message.nack()
-            return
+            return None
         if held.wait is None:
-            return
+            return held.answer
         held.tries += 1
         await _keep(message, held.wait)
 
