@@ -2,7 +2,8 @@
 
 The load comes from a second process; floor and leanflow run alternately in a third. leanflow runs once without workers,
 which are another process's then, and does what the floor does; and once with them: then each webhook has the results
-fetched as well, a claim, a call and another two steps beside its own.
+fetched as well, a claim, a call and another two steps beside its own. A third time, without workers, what was there at
+the start is kept from the garbage collector, as `leanflow serve` does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from aiohttp import ClientSession, TCPConnector, web
 
 from benchmarks._floor import Floor
 from benchmarks._ours import SECRET, awaiting_users, engine, reconnected
+from leanflow_adapters._working import settle_in
 from leanflow_adapters.web.aiohttp import add_webhook
 
 COUNT, CALLERS, ROUNDS = 6000, 64, 3
@@ -54,13 +56,17 @@ async def serve_floor(path: Path, sock: socket.socket, pipe: Connection) -> None
     db.close()
 
 
-async def serve_ours(path: Path, sock: socket.socket, pipe: Connection, *, workers: int = 0) -> None:
+async def serve_ours(
+    path: Path, sock: socket.socket, pipe: Connection, *, workers: int = 0, is_frozen: bool = False
+) -> None:
     """leanflow, with as many requests that await their user."""
     async with engine(path) as flows:
         names = await awaiting_users(flows, COUNT)
     async with engine(path, workers=workers) as flows:
         app = web.Application()
         add_webhook(app, "/lean", flows)
+        if is_frozen:
+            settle_in()
         await _run(app, sock, pipe, names)
 
 
@@ -82,6 +88,7 @@ SERVED: dict[str, Callable[[Path, socket.socket, Connection], Coroutine[Any, Any
     "floor": serve_floor,
     "leanflow": serve_ours,
     "with workers": partial(serve_ours, workers=1),
+    "frozen": partial(serve_ours, is_frozen=True),
 }
 
 

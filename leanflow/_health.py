@@ -33,7 +33,7 @@ class Health:
         store_reachable: whether the store answers.
         worker_alive: whether this process's workers run; False with `workers=0`.
         next_due_at: the next, or oldest, due time; None: nothing waits.
-        sinks: the lag of each sink.
+        sinks: the lag of each sink; none, if so much waits that counting it takes longer than `policy.commit_timeout`.
         dropped: how often something came from Lean for what was purged or erased; it was not stored.
     """
 

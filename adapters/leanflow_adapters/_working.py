@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from leanflow import LeanFlow
 
-__all__ = ["STOP_WITHIN", "IdleError", "staff", "until_told", "work"]
+__all__ = ["STOP_WITHIN", "IdleError", "settle_in", "staff", "until_told", "work"]
 
 STOP_WITHIN = 9.0
 """Seconds from SIGTERM to the end. Process managers send SIGKILL after 10; what is cut off is taken over later."""
@@ -36,9 +37,19 @@ async def work(flows: LeanFlow, stop_within: float, say: Callable[[str], object]
     async with until_told(stop_within) as stop, flows:
         if not (await flows.health()).worker_alive:
             raise IdleError
+        settle_in()
         say(f"working for {flows!r}")
         await stop.wait()
     say("stopped")
+
+
+def settle_in() -> None:
+    """Have the garbage collector pass over what is there once all is started: it stays for as long as the process.
+
+    Full passes are what the slowest webhooks wait for, and mostly look at modules (docs/reference/benchmarks.md).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from leanflow import Call, Policy, Remedy, Resource, State, calls
+from leanflow._request import Scope
 from leanflow.errors import CallFailed, InvalidRequest, KeyReused, NotInState, RequestNotFound
 from leanflow.events import ResultsReady
 from leanflow.ports import HistoryEntry
@@ -452,3 +453,17 @@ async def test_health_tells_how_it_is(make: StoreMaker, clock: FakeClock, lean: 
         health = await flows.health()
         assert (health.store_reachable, health.worker_alive) == (True, False)
         assert health.next_due_at == request.due_at
+
+
+async def test_health_is_no_outage_while_counting_takes_too_long(clock: FakeClock, lean: Lean) -> None:
+    """A store that has too much waiting to count it in time is reachable; a supervisor would restart it for nothing."""
+
+    class Piled(MemoryStore):
+        async def lag(self, scope: Scope) -> Mapping[str, tuple[int, int, datetime | None]]:
+            await asyncio.Event().wait()
+            return await super().lag(scope)
+
+    policy = Policy(commit_timeout=timedelta(milliseconds=20))
+    async with engine(Piled(), lean, clock, policy=policy) as flows:
+        health = await flows.health()
+        assert (health.store_reachable, health.sinks) == (True, {})

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from leanflow import LeanFlow
 from leanflow._health import SinkLag
-from leanflow_adapters._working import STOP_WITHIN, IdleError, staff, until_told, work
+from leanflow_adapters._working import STOP_WITHIN, IdleError, settle_in, staff, until_told, work
 from leanflow_adapters.cli._logs import log_to_stderr
 from leanflow_adapters.cli._source import load_engine
 from leanflow_adapters.web.aiohttp import add_webhook
@@ -78,6 +78,7 @@ async def _serve(flows: LeanFlow, host: str, port: int, path: str, stop_within: 
         with closing(server):
             async with flows:
                 try:
+                    settle_in()
                     await server.start_serving()
                     at, bound = server.sockets[0].getsockname()[:2]
                     click.echo(f"webhooks come in at http://{f'[{at}]' if ':' in at else at}:{bound}{path}")
