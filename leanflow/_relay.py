@@ -24,7 +24,7 @@ from leanflow._wakes import Wakes, asks_lean
 from leanflow.errors import CallFailed
 from leanflow.ports import WAKE, Bus, OutboxRow, Store
 
-__all__ = ["Audience", "Relay"]
+__all__ = ["CHECKS", "Audience", "Relay"]
 
 _log = logging.getLogger("leanflow.outbox")
 
@@ -35,6 +35,8 @@ QUICK = 0.2
 """Seconds: a bus that takes longer for a batch gets no larger ones, lest they never end within its timeout."""
 RUN = 1000
 """Rows that are relayed to a bus in one go at most: the end of it is waited for when a worker stops."""
+CHECKS = ":checks"
+"""The lane of wakes that ask Lean: a name that no sink may have."""
 LOOKS = 4
 """How many wakes ask Lean at a time: there is no hurry, and while it hangs each waits as long as a call may take."""
 
@@ -70,19 +72,26 @@ class Relay:
         self._face = audience.face
         self._owner = owner
         self._wakes = Wakes(settings, store, steps)
+        self._checks: dict[str, OutboxRow] = {}  # claimed, by key
 
     @property
-    def sinks(self) -> tuple[str, ...]:
-        """The names that this process serves."""
-        return (WAKE, *self._handlers, *self._buses)
+    def lanes(self) -> tuple[str, ...]:
+        """What is relayed one beside the other: each sink that this process serves, and `CHECKS`."""
+        return (WAKE, CHECKS, *self._handlers, *self._buses)
 
-    async def relay(self, sink: str) -> int:
-        """Deliver a batch to one sink, and what piled up for a bus up to `RUN` rows; return how many rows were tried.
+    async def relay(self, lane: str) -> int:
+        """Deliver a batch in one lane; return how many rows were claimed or tried.
 
-        What piled up is claimed together with the confirmation of the batch before: on SQLite in one transaction.
+        What piled up for a bus is delivered up to `RUN` rows, and claimed together with the confirmation of the batch
+        before: on SQLite in one transaction.
         """
-        if sink == WAKE:
+        if lane == WAKE:
             return await self._relay_wakes()
+        if lane == CHECKS:
+            return await self._relay_checks()
+        return await self._relay(lane)
+
+    async def _relay(self, sink: str) -> int:
         line = self._buses.get(sink)
         if line is not None and not await line.is_ready():
             return 0
@@ -207,22 +216,28 @@ class Relay:
     # wakes
 
     async def _relay_wakes(self) -> int:
-        """Deliver a batch of wakes: first those that ask Lean nothing, which wait for none that Lean leaves waiting."""
+        """Deliver a batch of wakes; leave those that ask Lean to the lane `CHECKS`, as it may leave them waiting."""
+        if len(self._checks) >= BATCH:
+            return 0  # so many under a lease are enough
         rows = await self._claim(WAKE)
-        asking = [row for row in rows if asks_lean(row)]
+        self._checks |= {row.key: row for row in rows if asks_lean(row)}
         others = [row for row in rows if not asks_lean(row)]
-        for some, deliver in ((others, self._wake_all), (asking, self._look_all)):
-            if some:
-                errors = await deliver(some)
-                site("before_outbox_ack")
-                await self._settle(some, errors)
+        if others:
+            errors = [await self._try(self._wakes.deliver, row) for row in others]
+            site("before_outbox_ack")
+            await self._settle(others, errors)
         return len(rows)
 
-    async def _wake_all(self, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
-        return [await self._try(self._wakes.deliver, row) for row in rows]
+    async def _relay_checks(self) -> int:
+        rows, self._checks = list(self._checks.values()), {}
+        if rows:
+            errors = await self._look_all(rows)
+            site("before_outbox_ack")
+            await self._settle(rows, errors)
+        return 0  # they were counted when they were claimed
 
     async def _look_all(self, rows: Sequence[OutboxRow]) -> Sequence[BaseException | None]:
-        """Deliver those that ask Lean, `LOOKS` at a time. Once one has found it away none begins: each would wait."""
+        """Deliver wakes that ask Lean, `LOOKS` at a time. Once one has found it away none begins: each would wait."""
         errors: dict[str, BaseException | None] = {}
         left = iter(rows)
         away: CallFailed | None = None

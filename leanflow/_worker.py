@@ -14,11 +14,11 @@ from functools import partial
 from leanflow._caller import Caller
 from leanflow._notify import called_off, rung_or_over
 from leanflow._reconcile import Reconciler
-from leanflow._relay import Relay
+from leanflow._relay import CHECKS, Relay
 from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow.errors import CallFailed, StoreUnavailable
-from leanflow.ports import Claimed, Store
+from leanflow.ports import WAKE, Claimed, Store
 
 __all__ = ["Worker"]
 
@@ -33,7 +33,7 @@ _PARKED = ":parked"
 
 
 class Worker:
-    """One worker: a claiming loop, a loop for parked events and upkeep, and one relaying loop per sink."""
+    """One worker: a claiming loop, a loop for parked events and upkeep, and one relaying loop per lane."""
 
     def __init__(
         self, settings: Settings, store: Store, *, caller: Caller, relay: Relay, reconciler: Reconciler
@@ -67,8 +67,8 @@ class Worker:
         if not self._loops:
             return
         if announced:
-            for sink in self._relay.sinks:
-                self._bells[sink].set()
+            for lane in self._relay.lanes:
+                self._bells[lane].set()
         if due_at is not None:
             wait = (due_at - self._clock.now()).total_seconds()
             if wait <= 0:
@@ -83,7 +83,7 @@ class Worker:
         claimed = await self._claim(self._policy.calls)
         await asyncio.gather(*(self._caller.run(one) for one in claimed))
         offered = await self._steps.offer_due(self._clock.now(), PARKED_AT_ONCE)
-        relayed = [await self._relay.relay(sink) for sink in self._relay.sinks]
+        relayed = [await self._relay.relay(lane) for lane in self._relay.lanes]
         return len(claimed) + offered + sum(relayed)
 
     async def _claim(self, limit: int) -> Sequence[Claimed]:
@@ -104,8 +104,8 @@ class Worker:
     def start(self) -> None:
         """Start the loops."""
         self._loops = [self._loop(_CLAIM, self._claim_some), self._loop(_PARKED, self._offer_some)]
-        for sink in self._relay.sinks:
-            self._loops.append(self._loop(sink, partial(self._relay.relay, sink)))
+        for lane in self._relay.lanes:
+            self._loops.append(self._loop(lane, self._wake_some if lane == WAKE else partial(self._relay.relay, lane)))
         self._helpers = [
             asyncio.create_task(self._caller.keep_leases(), name="leanflow leases"),
             asyncio.create_task(self._upkeep(), name="leanflow upkeep"),
@@ -165,6 +165,12 @@ class Worker:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
         return len(claimed) if len(claimed) == free else 0  # fewer: there are no more
+
+    async def _wake_some(self) -> int:
+        done = await self._relay.relay(WAKE)
+        if done:
+            self._bells[CHECKS].set()  # some may have been left to that lane
+        return done
 
     async def _call(self, claimed: Claimed) -> None:
         try:

@@ -423,10 +423,10 @@ async def _checked(flows: LeanFlow, lean: Lean, entities: int) -> None:
         await deliver(flows, raw)
 
 
-async def _nudged(flows: LeanFlow, clock: FakeClock, entity_id: str) -> None:
+async def _nudged(flows: LeanFlow, clock: FakeClock, entity_id: str, event_id: str) -> None:
     """Have an entity's requests woken without a question to Lean."""
     payload = {"id": entity_id, "reconnect_id": "unknown"}
-    await deliver(flows, webhook("entity.reconnected", payload, event_id="nudge", at=clock.now()))
+    await deliver(flows, webhook("entity.reconnected", payload, event_id=event_id, at=clock.now()))
 
 
 async def test_while_lean_is_away_wakes_do_not_wait_for_one_another(clock: FakeClock, lean: Lean) -> None:
@@ -475,20 +475,37 @@ async def test_looks_go_a_few_at_a_time(clock: FakeClock, lean: Lean) -> None:
         assert await flows.undelivered() == ()
 
 
-async def test_a_wake_that_asks_nothing_waits_for_no_look_that_hangs(clock: FakeClock, lean: Lean) -> None:
-    """It is delivered and off the outbox while Lean leaves the look that came before it without an answer."""
+async def test_a_worker_looks_at_once(clock: FakeClock, lean: Lean) -> None:
+    """A wake that asks Lean is begun when it is claimed, and waits for no poll: the clock stands still here."""
+    async with asyncio.timeout(60), engine(MemoryStore(), lean, clock, workers=1) as flows:
+        await _checked(flows, lean, 1)
+        while await flows.undelivered():
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_a_wake_that_asks_nothing_waits_for_no_look_that_hangs(
+    clock: FakeClock, lean: Lean, workers: int
+) -> None:
+    """It is delivered and off the outbox while Lean leaves a look without an answer, whichever of them came first."""
     async with asyncio.timeout(60), engine(MemoryStore(), lean, clock) as flows:
         await _checked(flows, lean, 1)
-        await _nudged(flows, clock, "e0")
-        check, nudge = [row.key for row in await flows.undelivered()]
-        assert (check, nudge) == ("wake:event:0", "wake:event:nudge")
-        hangs, answers = lean.hold()
-        relaying = asyncio.create_task(flows._idle_worker._relay.relay("wake"))
+    hangs, answers = lean.hold()
+    async with asyncio.timeout(60), engine(flows._store, lean, clock, workers=workers, seed=1) as flows:
+        await _nudged(flows, clock, "e0", "at once")
+        ticking = asyncio.create_task(flows.tick()) if workers == 0 else None
         await hangs.wait()
-        assert [row.key for row in await flows.undelivered()] == [check]
+        await _nudged(flows, clock, "e0", "later")
+        if workers == 0:
+            await flows._idle_worker._relay.relay("wake")
+        while len(left := [row.key for row in await flows.undelivered()]) > 1:
+            await asyncio.sleep(0)
+        assert left == ["wake:event:0"]
         answers.set()
-        assert await relaying == 2
-        assert await flows.undelivered() == ()
+        if ticking is not None:
+            await ticking
+        while await flows.undelivered():
+            await asyncio.sleep(0)
 
 
 async def test_a_look_that_lean_refuses_is_set_aside_in_the_end(clock: FakeClock, lean: Lean) -> None:
