@@ -475,9 +475,9 @@ async def test_looks_go_a_few_at_a_time(clock: FakeClock, lean: Lean) -> None:
         assert await flows.undelivered() == ()
 
 
-async def test_a_worker_looks_at_once(clock: FakeClock, lean: Lean) -> None:
+async def test_a_worker_looks_at_once(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A wake that asks Lean is begun when it is claimed, and waits for no poll: the clock stands still here."""
-    async with asyncio.timeout(60), engine(MemoryStore(), lean, clock, workers=1) as flows:
+    async with asyncio.timeout(60), engine(make(), lean, clock, workers=1) as flows:
         await _checked(flows, lean, 1)
         while await flows.undelivered():
             await asyncio.sleep(0)
