@@ -1,8 +1,14 @@
-"""What was polled and is not done: a lane for each partition, one message of it under way at a time."""
+"""What was polled and is not done: a lane for each partition, one message of it under way at a time.
+
+Messages come in the order of their partition. One that is to come again steps aside until its time: those of its key
+wait behind it, and the others go on, so that a message which never succeeds costs them nothing. What is committed is
+the offset before which all is done.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -10,10 +16,25 @@ from functools import partial
 import attrs
 from aiokafka import ConsumerRecord, TopicPartition
 
-__all__ = ["Lane", "Lanes"]
+__all__ = ["ASIDE", "HIGH", "LOW", "Lane", "Lanes", "Turn"]
 
 HIGH, LOW = 1000, 200
 """Messages of a partition that wait here: with more than HIGH no more are polled, until there are LOW."""
+ASIDE = 1000
+"""How many of a partition may have stepped aside before none is begun: then it is not the messages that are bad."""
+
+
+@attrs.define(eq=False)
+class Turn:
+    """One message, from its first delivery until it is done.
+
+    Attributes:
+        record: the message.
+        tries: deliveries, the present or next included.
+    """
+
+    record: ConsumerRecord
+    tries: int = 1
 
 
 @attrs.define(eq=False)
@@ -23,43 +44,97 @@ class Lane:
     Attributes:
         drained: called when there is room for more.
         changed: set whenever something may have become possible.
-        waiting: polled, in order; the first one may be under way.
-        is_busy: whether it is.
         is_closed: whether the partition goes to somebody else.
-        tries: deliveries of the first one, the present or next included.
-        not_before: on the loop's clock: when it may be delivered again.
-        position: the offset behind the last one that is done; None: none is.
-        committed: the one that was last committed.
+        committed: the offset that was last committed, or with which it began.
     """
 
     drained: Callable[[], None]
     changed: asyncio.Event
-    waiting: deque[ConsumerRecord] = attrs.field(factory=deque)
-    is_busy: bool = False
     is_closed: bool = False
-    tries: int = 1
-    not_before: float = 0.0
-    position: int | None = None
     committed: int | None = None
+    _waiting: deque[ConsumerRecord] = attrs.field(factory=deque)  # polled, in order, none of them begun
+    _busy: Turn | None = None
+    _aside: set[Turn] = attrs.field(factory=set)  # what comes again, and what waits behind it
+    _by_key: dict[bytes, deque[Turn]] = attrs.field(factory=dict)  # those of them that have a key: the first is tried
+    _due: list[tuple[float, int, int, Turn]] = attrs.field(factory=list)  # a heap: when, on the loop's clock; …
+    _next: int | None = None  # the offset behind the last one that was begun, or that stepped aside
 
-    def done(self, offset: int) -> None:
-        """The first one is done."""
-        self.waiting.popleft()
-        if len(self.waiting) == LOW:
-            self.drained()
-        self.position = offset + 1
-        self.tries, self.not_before = 1, 0.0
-        self._free()
+    @property
+    def is_busy(self) -> bool:
+        """Whether a message is under way."""
+        return self._busy is not None
+
+    @property
+    def position(self) -> int | None:
+        """The offset before which all is done; None: nothing was begun."""
+        begun = self._aside if self._busy is None else {self._busy, *self._aside}
+        return min((turn.record.offset for turn in begun), default=self._next)
+
+    def add(self, records: Iterable[ConsumerRecord]) -> int:
+        """Put what was polled behind what is there; return how many wait."""
+        self._waiting.extend(records)
+        if self.committed is None and self._waiting:
+            self.committed = self._waiting[0].offset
+        return len(self._waiting)
+
+    def wakes_at(self) -> float | None:
+        """Return when the next message can begin, on the loop's clock; None: that is up to others."""
+        if self._busy is not None or self.is_closed:
+            return None
+        if self._waiting and len(self._aside) < ASIDE:
+            return 0.0
+        return self._due[0][0] if self._due else None
+
+    def begin(self, now: float) -> Turn | None:
+        """Return the message that is to be delivered now, if there is one: it is under way then."""
+        if self._due and self._due[0][0] <= now:
+            self._busy = heapq.heappop(self._due)[-1]
+        while self._busy is None and self._waiting and len(self._aside) < ASIDE:
+            turn = Turn(self._waiting.popleft())
+            self._next = turn.record.offset + 1
+            if len(self._waiting) == LOW:
+                self.drained()
+            if turn.record.key in self._by_key:
+                self._step_aside(turn)
+            else:
+                self._busy = turn
+        return self._busy
+
+    def done(self) -> None:
+        """What is under way is done."""
+        turn = self._free()
+        if turn not in self._aside:
+            return
+        self._aside.remove(turn)
+        if turn.record.key is not None:
+            behind = self._by_key[turn.record.key]
+            behind.popleft()
+            if behind:
+                self._put(0.0, behind[0])
+            else:
+                del self._by_key[turn.record.key]
 
     def again(self, delay: float, *, counts: bool = True) -> None:
-        """The first one is to be delivered again, after so many seconds."""
-        self.tries += counts
-        self.not_before = asyncio.get_running_loop().time() + delay
-        self._free()
+        """What is under way is to be delivered again, after so many seconds."""
+        turn = self._free()
+        turn.tries += counts
+        if turn not in self._aside:
+            self._step_aside(turn)
+        self._put(asyncio.get_running_loop().time() + delay, turn)
 
-    def _free(self) -> None:
-        self.is_busy = False
+    def _put(self, moment: float, turn: Turn) -> None:
+        heapq.heappush(self._due, (moment, turn.record.offset, id(turn), turn))
+
+    def _step_aside(self, turn: Turn) -> None:
+        self._aside.add(turn)
+        if turn.record.key is not None:
+            self._by_key.setdefault(turn.record.key, deque()).append(turn)
+
+    def _free(self) -> Turn:
+        turn, self._busy = self._busy, None
+        assert turn is not None
         self.changed.set()
+        return turn
 
 
 class Lanes:
@@ -81,12 +156,12 @@ class Lanes:
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._lanes[partition] = Lane(partial(self._drained, partition), self._changed)
-        lane.waiting.extend(records)
+        how_many = lane.add(records)
         self._changed.set()
-        return len(lane.waiting) > HIGH
+        return how_many > HIGH
 
-    async def take(self, limit: int, timeout: float) -> Sequence[tuple[Lane, ConsumerRecord]]:
-        """Return the first message of each lane that is free, at most so many; wait for one, at most so many seconds.
+    async def take(self, limit: int, timeout: float) -> Sequence[tuple[Lane, Turn]]:
+        """Return the next message of each lane that is free, at most so many; wait for one, at most so many seconds.
 
         The lanes are busy then.
         """
@@ -95,19 +170,23 @@ class Lanes:
         while True:
             self._changed.clear()
             now = clock()
-            open_lanes = [lane for lane in self._lanes.values() if lane.waiting and not lane.is_busy]
-            free = [lane for lane in open_lanes if not lane.is_closed and lane.not_before <= now][:limit]
-            if free or now >= end or self._is_stopped:
-                break
-            wake = min([end, *(lane.not_before for lane in open_lanes if lane.not_before > now)])
+            begun = self._begin(limit, now)
+            if begun or now >= end or self._is_stopped:
+                return begun
+            moments = [moment for lane in self._lanes.values() if (moment := lane.wakes_at()) is not None]
             try:
-                async with asyncio.timeout(wake - now):
+                async with asyncio.timeout(min([end, *moments]) - now):
                     await self._changed.wait()
             except TimeoutError:
                 continue
-        for lane in free:
-            lane.is_busy = True
-        return [(lane, lane.waiting[0]) for lane in free]
+
+    def _begin(self, limit: int, now: float) -> Sequence[tuple[Lane, Turn]]:
+        begun: list[tuple[Lane, Turn]] = []
+        for lane in self._lanes.values():
+            at = lane.wakes_at()
+            if len(begun) < limit and at is not None and at <= now and (turn := lane.begin(now)) is not None:
+                begun.append((lane, turn))
+        return begun
 
     def stop(self) -> None:
         """Wait for no message any more."""
@@ -131,9 +210,9 @@ class Lanes:
     def progress(self) -> dict[TopicPartition, int]:
         """Return the offsets that are to be committed."""
         return {
-            partition: lane.position
+            partition: position
             for partition, lane in self._lanes.items()
-            if lane.position is not None and lane.position != lane.committed
+            if (position := lane.position) is not None and position != lane.committed
         }
 
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:

@@ -14,7 +14,7 @@ from aiokafka.errors import IllegalStateError
 from leanflow._call import Reply
 from leanflow.errors import BrokerSetup, BusUnavailable
 from leanflow_adapters._bus import BrokerBus, Delivery, SetAside
-from leanflow_adapters.kafka._lanes import Lane, Lanes
+from leanflow_adapters.kafka._lanes import Lane, Lanes, Turn
 from leanflow_adapters.kafka._link import AWAY, Letter, Link
 
 __all__ = ["Consuming", "TopicSource"]
@@ -127,7 +127,7 @@ class TopicSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka h
         if self._polling is None or self._polling.done():
             fault = self._polling.exception() if self._polling and not self._polling.cancelled() else None
             raise BusUnavailable(self.consuming.name, type(fault).__name__ if fault else "not connected")
-        return [_Delivery(self, lane, record) for lane, record in await self._lanes.take(limit, 1.0)]
+        return [_Delivery(self, lane, turn) for lane, turn in await self._lanes.take(limit, 1.0)]
 
     def stop(self) -> None:
         """Let a fetch end: what was polled meanwhile is not committed."""
@@ -205,13 +205,13 @@ class TopicSource(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka h
 
 
 class _Delivery:
-    def __init__(self, source: TopicSource, lane: Lane, record: ConsumerRecord) -> None:
+    def __init__(self, source: TopicSource, lane: Lane, turn: Turn) -> None:
         self._source = source
         self._lane = lane
-        self._record = record
-        self.tries = lane.tries
-        self.headers = _headers(record)
-        self.body: bytes = record.value or b""
+        self._record = turn.record
+        self.tries = turn.tries
+        self.headers = _headers(turn.record)
+        self.body: bytes = turn.record.value or b""
 
     @property
     def reply_to(self) -> str | None:
@@ -224,7 +224,7 @@ class _Delivery:
         await self._source.post(self.headers["reply-to"], self._record, reply.body, told)
 
     async def ack(self) -> None:
-        self._lane.done(self._record.offset)
+        self._lane.done()
 
     async def again(self, delay: float) -> None:
         self._lane.again(delay)
@@ -236,7 +236,7 @@ class _Delivery:
         except BaseException:  # cancelled, too
             self._lane.again(_AGAIN, counts=False)  # nothing is skipped that is not kept
             raise
-        self._lane.done(self._record.offset)
+        self._lane.done()
 
 
 def _headers(record: ConsumerRecord) -> dict[str, str]:

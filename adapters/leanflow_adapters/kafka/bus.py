@@ -100,8 +100,8 @@ class KafkaBus(BrokerBus):
     ) -> Subscription:
         """Return a durable subscription, to be entered with `async with`; the bus itself need not be open.
 
-        Messages come in the order of each partition, and an offset is committed after what its message caused. A
-        message that is to come again is waited for: what is behind it in its partition waits too, others go on.
+        Messages come in the order of each partition, and an offset is committed after what its message, and all before
+        it, caused. A message that is to come again is waited for by those of its key; the others go on.
 
         Args:
             topic: its name.
