@@ -32,9 +32,9 @@ BATCH = 100
 MANY = 300
 """Rows of what piled up that go to a bus at once: larger transactions, fewer of them; beyond it nothing is gained."""
 QUICK = 0.2
-"""Seconds: a bus that takes longer for a batch gets no larger ones, lest they never end within its timeout."""
-RUN = 1000
-"""Rows that are relayed to a bus in one go at most: the end of it is waited for when a worker stops."""
+"""Seconds: a bus that takes longer for a batch gets no larger one at once, lest that never ends within its timeout."""
+RUN = 2500
+"""Rows that are relayed to a quick bus in one go at most: the end of it is waited for when a worker stops."""
 CHECKS = ":checks"
 """The lane of wakes that ask Lean: a name that no sink may have."""
 LOOKS = 4
@@ -82,8 +82,8 @@ class Relay:
     async def relay(self, lane: str) -> int:
         """Deliver a batch in one lane; return how many rows were claimed or tried.
 
-        What piled up for a bus is delivered up to `RUN` rows, and claimed together with the confirmation of the batch
-        before: on SQLite in one transaction.
+        What piled up for a quick bus is delivered up to `RUN` rows, and claimed together with the confirmation of the
+        batch before: on SQLite in one transaction.
         """
         if lane == WAKE:
             return await self._relay_wakes()
@@ -105,10 +105,11 @@ class Relay:
             site("before_outbox_ack")
             tried += len(rows)
             settling = self._settle(rows, errors)
-            if line is None or line.resting_until is not None or len(rows) < limit or tried >= RUN:
+            is_over = len(rows) < limit or tried >= RUN or not is_quick
+            if is_over or line is None or line.resting_until is not None:
                 await settling
                 break
-            limit = min(MANY if is_quick else BATCH, RUN - tried)
+            limit = min(MANY, RUN - tried)
             _, rows = await asyncio.gather(settling, self._claim(sink, limit))
         return tried
 

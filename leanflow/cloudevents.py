@@ -35,6 +35,7 @@ _FLOW = "flow"
 _TYPE = re.compile(r"leanflow\.([^.]+)\.(.+)\.v1", re.DOTALL)
 _KINDS = MappingProxyType({"change": _FLOW})  # what a kind is called in types, if otherwise than by its name
 _NAMES = MappingProxyType({called: kind for kind, called in _KINDS.items()})
+_PLACE = ("app", "environment", "region")
 _WIDTH = 10  # digits of `sequence`, which CloudEvents orders as text; more steps than any request takes
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PREFIXES = ("ce-", "ce_", "cloudevents:", "cloudevents_")  # HTTP and NATS; Kafka; AMQP, in both its spellings
@@ -207,21 +208,22 @@ def _attributes(row: OutboxRow, source: str | None) -> dict[str, str]:
     found = {
         "specversion": "1.0",
         "id": row.key,
-        "source": source or _source(request),
+        "source": source or _path(*[part for name in _PLACE if isinstance(part := request.get(name), str)]),
         "type": f"leanflow.{_KINDS.get(row.kind, row.kind)}.{topic}.v1",
-        "subject": row.request_id,
-        "time": told.get("at"),
-        "datacontenttype": _JSON,
-        "partitionkey": entity_id or row.request_id or row.key,
-        "sequence": f"{request.get('version', 0):0{_WIDTH}d}" if request else None,
-        "traceparent": request.get("traceparent") or told.get("traceparent"),
-        "outoforder": "true" if row.skipped else None,
     }
-    return {name: value for name, value in found.items() if isinstance(value, str) and value}
-
-
-def _source(request: Mapping[str, Any]) -> str:
-    return _path(*(part for part in map(request.get, ("app", "environment", "region")) if isinstance(part, str)))
+    if row.request_id:
+        found["subject"] = row.request_id
+    if isinstance(at := told.get("at"), str) and at:
+        found["time"] = at
+    found["datacontenttype"] = _JSON
+    found["partitionkey"] = entity_id if isinstance(entity_id, str) and entity_id else row.request_id or row.key
+    if request:
+        found["sequence"] = f"{request.get('version', 0):0{_WIDTH}d}"
+    if isinstance(trace := request.get("traceparent") or told.get("traceparent"), str) and trace:
+        found["traceparent"] = trace
+    if row.skipped:
+        found["outoforder"] = "true"
+    return found
 
 
 @lru_cache(maxsize=64)  # a deployment has a few, and quoting costs as much as all the rest

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from leanflow import LeanFlow, Policy, State, _relay
-from leanflow._relay import BATCH, MANY, RUN
+from leanflow._relay import BATCH, MANY
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow, Sink
 from leanflow.testing import FakeClock, travel
@@ -235,27 +235,29 @@ async def test_what_piled_up_goes_out_batch_by_batch(
     kind: str, tmp_path: Path, broker: Broker, clock: FakeClock, lean: Lean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one go, in full batches, each announcement once and in order; but not so much that a stop waits for long."""
+    run = BATCH + 2 * MANY
     monkeypatch.setattr(_relay, "QUICK", PATIENCE)
+    monkeypatch.setattr(_relay, "RUN", run)
     async with engine(maker_of(kind, tmp_path)(), lean, clock, bus=Bus(broker)) as flows:
-        await piled_up(flows, broker, (RUN + BATCH) // 2)
+        await piled_up(flows, broker, (run + BATCH) // 2)
         relay = flows._idle_worker._relay
-        assert await relay.relay("bus") == RUN
-        assert broker.batches == [BATCH, *[MANY] * ((RUN - BATCH) // MANY)]
+        assert await relay.relay("bus") == run
+        assert broker.batches == [BATCH, MANY, MANY]
         assert await relay.relay("bus") == BATCH
         assert await flows.undelivered() == ()
     check_order(broker.rows)
-    assert len(broker.rows) == RUN + BATCH
+    assert len(broker.rows) == run + BATCH
 
 
-async def test_a_bus_that_takes_long_for_a_batch_gets_no_larger_ones(
+async def test_a_bus_that_takes_long_for_a_batch_gets_no_larger_one(
     broker: Broker, clock: FakeClock, lean: Lean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three times as many might never be through within its timeout."""
+    """Three times as many might never be through within its timeout; and a stop waits for that batch alone."""
     monkeypatch.setattr(_relay, "QUICK", 0.0)
     async with engine(MemoryStore(), lean, clock, bus=Bus(broker)) as flows:
-        await piled_up(flows, broker, RUN // 2)
-        assert await flows._idle_worker._relay.relay("bus") == RUN
-    assert broker.batches == [BATCH] * (RUN // BATCH)
+        await piled_up(flows, broker, BATCH)
+        assert [await flows._idle_worker._relay.relay("bus") for _ in range(3)] == [BATCH, BATCH, 0]
+    assert broker.batches == [BATCH, BATCH]
 
 
 async def test_nothing_more_is_claimed_of_what_piled_up_once_the_broker_is_away(
