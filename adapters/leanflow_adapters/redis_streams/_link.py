@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +89,23 @@ class Link:
         if not told.get("aof_enabled"):
             _log.warning("%s: this Redis has appendonly no: a restart loses what was not saved yet", self.name)
 
+    async def ask(self, commands: Sequence[bytes]) -> list[Any]:
+        """Send packed commands in one go; return what the server answers to each, errors that it tells included.
+
+        A pipeline of the client's own takes three times as long to pack and to read.
+        """
+        pool: Any = self.client.connection_pool
+        connection = await pool.get_connection()
+        try:
+            async with asyncio.timeout(connection.socket_timeout):
+                await connection.send_packed_command(commands)
+                return [await _answer(connection) for _ in commands]
+        except BaseException:  # cancelled, too: answers would come that nobody waits for any more
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
     async def aclose(self) -> None:
         """Close what was opened here."""
         client, self._client = self._client, self._given
@@ -106,6 +125,13 @@ def _checked(url: str) -> str:
     except ValueError:
         raise InvalidRequest("url", "must be like redis://host:6379/0, rediss:// or unix://") from None
     return known
+
+
+async def _answer(connection: Any) -> Any:
+    try:
+        return await connection.read_response(timeout=math.inf)  # the time for all of them is kept by who asks
+    except ResponseError as error:
+        return error
 
 
 def translate(bus: str, error: BaseException) -> LeanflowError | None:

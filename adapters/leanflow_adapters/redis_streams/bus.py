@@ -121,11 +121,7 @@ class RedisStreamsBus(BrokerBus):
         """Write all in one round trip, in order."""
         try:
             with translated(self.name):
-                client: Any = self._link.client
-                async with client.pipeline(transaction=False) as pipeline:
-                    for message in messages:
-                        pipeline.xadd(message.topic, _fields(message), maxlen=self._maxlen, approximate=True)
-                    answers = await pipeline.execute(raise_on_error=False)
+                answers = await self._link.ask([_packed(message, self._maxlen) for message in messages])
         except LeanflowError as error:
             return [error] * len(messages)
         return [self._outcome(answer) for answer in answers]
@@ -136,7 +132,14 @@ class RedisStreamsBus(BrokerBus):
         return translate(self.name, answer) or answer
 
 
-def _fields(message: Message) -> dict[Any, Any]:
-    """Return an entry's fields as bytes, which costs the client a third less than to find out what they are."""
-    told = {name.encode(): value.encode("utf-8", "surrogatepass") for name, value in message.headers.items()}
-    return {**told, b"id": message.key.encode("utf-8", "surrogatepass"), b"data": message.body}
+def _packed(message: Message, maxlen: int | None) -> bytes:
+    """Return the command that adds an entry, as it is sent: an array of byte strings, each behind its length."""
+    fields = {**message.headers, "id": message.key}
+    said = [_bytes(word) for field in fields.items() for word in field]
+    limit = [] if maxlen is None else [b"MAXLEN", b"~", b"%d" % maxlen]
+    words = [b"XADD", _bytes(message.topic), *limit, b"*", *said, b"data", message.body]
+    return b"".join([b"*%d\r\n" % len(words), *[b"$%d\r\n%b\r\n" % (len(word), word) for word in words]])
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
