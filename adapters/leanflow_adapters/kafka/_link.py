@@ -20,6 +20,9 @@ __all__ = ["AWAY", "Letter", "Link"]
 AWAY = (KafkaError, OSError, TimeoutError)
 """What aiokafka raises when the cluster or the topic is gone."""
 
+AT_ONCE = 64 * 1024
+"""Bytes in a batch of records; aiokafka's own 16 KiB hold a dozen announcements, and brokers take a megabyte."""
+
 _LOOKS, _LOOK = 50, 0.1  # times, and seconds: how long a producer that is let go of may take to end
 _SETTLED = ("acks", "enable_idempotence", "transactional_id", "key_serializer", "value_serializer")
 
@@ -99,7 +102,7 @@ class Link:
             bootstrap_servers=self._servers,
             enable_idempotence=True,
             acks="all",
-            **{"request_timeout_ms": int(self._timeout * 1000), **self._settings},
+            **{"request_timeout_ms": int(self._timeout * 1000), "max_batch_size": AT_ONCE, **self._settings},
         )
         try:
             async with asyncio.timeout(self._timeout):
@@ -175,8 +178,9 @@ class Link:
                 futures[number] = self._pending.get(letter.id) or await self._give(producer, letter)
             except (*AWAY, ValueError, TypeError) as error:  # too large for the client, a topic that cannot be
                 errors[number] = error
-        if given := [futures[number] for number in numbers if number in futures]:
-            await asyncio.wait(given)
+        for number in numbers:  # one after the other: most are through by the time that the first is
+            if number in futures and not futures[number].done():
+                await asyncio.wait([futures[number]])
 
     async def _give(self, producer: AIOKafkaProducer, letter: Letter) -> asyncio.Future[Any]:
         """Hand a record to the producer. It is remembered until it is acknowledged: a producer does not give up."""
