@@ -23,7 +23,7 @@ from leanflow.events import Cancelled, Event, Hinted, Page, Prompted, Renewed, W
 from leanflow.observing import Asked, seeing
 from leanflow.ports import Created, Creation, HistoryEntry, Query, Store
 
-__all__ = ["Operations", "Settings", "check_id", "states_of"]
+__all__ = ["Operations", "check_id", "states_of"]
 
 PAGE_BATCH = 20
 

@@ -16,7 +16,7 @@ from leanflow.errors import InvalidRequest, RequestNotFound, StoreUnavailable
 from leanflow.observing import Observer
 from leanflow.ports import WAKE, Encrypting, Erased, OutboxRow, Reencrypted
 
-__all__ = ["Health", "SinkLag", "Upkeep"]
+__all__ = ["Upkeep"]
 
 AT_ONCE = 1000
 """How much a store is asked to delete at a time; it does so in transactions that are much smaller."""

@@ -19,8 +19,8 @@ import click
 
 import leanflow
 from leanflow import blocking, cloudevents, commands, errors, ports, testing
+from leanflow._health import Health, SinkLag
 from leanflow._transaction import Transaction
-from leanflow._upkeep import Health, SinkLag
 from leanflow.mockbank import Disturbance, Fault, Mockbank, Pace, Progress, Scenario, Storm, control
 from leanflow.observing import Observer
 from leanflow.testing import FakeClock, examples, strategies, travel

@@ -13,7 +13,6 @@ from leanflow_adapters._records import digest, dump, load, record_of, request_of
 
 __all__ = [
     "digest",
-    "dump",
     "history_columns",
     "history_entry",
     "micros",
