@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from leanflow._buses import BusLine, buses_of, by_name, open_all
 from leanflow._caller import Caller
+from leanflow._from_threads import FromThreads
 from leanflow._handlers import Handlers, collect, sets_of
 from leanflow._ids import new_id
 from leanflow._notify import Notifier, called_off, rung_or_over
@@ -52,7 +53,7 @@ class Life(Upkeep):
         self._handlers = collect(self._sets)
         named = by_name(buses_of(bus), self._handlers)
         self._buses = {name: BusLine(each, time, settings.policy) for name, each in named.items()}
-        self._face: Any = self  # what handlers that block are called with; `leanflow.blocking` puts itself there
+        self._face: Any = None  # what plain handlers are called with; `leanflow.blocking` puts itself there
         self._workers_wanted = workers
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: list[Any] = []
@@ -134,7 +135,8 @@ class Life(Upkeep):
     def _worker(self, owner: str, caller: Caller | None = None) -> Worker:
         if caller is None:
             caller = caller_of(self._settings, self._store, self._steps, owner)
-        audience = Audience(handlers=self._handlers, buses=self._buses, engine=self, face=self._face)
+        face = self._face or FromThreads(self, asyncio.get_running_loop())
+        audience = Audience(handlers=self._handlers, buses=self._buses, engine=self, face=face)
         relay = relay_of(self._settings, self._store, self._steps, audience, owner)
         return Worker(self._settings, self._store, caller=caller, relay=relay, reconciler=self._reconciler())
 

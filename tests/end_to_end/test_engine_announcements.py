@@ -167,14 +167,14 @@ async def test_handlers_get_what_they_asked_for(make: StoreMaker, clock: FakeClo
     @handlers.on_webhook("entity.created", name="created")
     def two(event: Any, flows: LeanFlow) -> None:
         assert threading.current_thread() is not threading.main_thread()
-        took.append(("created", event.type, type(flows).__name__))
+        took.append(("created", event.type, flows.scope.app))
 
     async with engine(make(), lean, clock, handlers=handlers) as flows:
         await flows.request("accounts", entity_id="e")
         await flows.request("identity", entity_id="e")
         await deliver(flows, *(webhook(kind, {"id": "x"}, event_id=kind) for kind in ("entity.created", "a.b")))
         await flows.tick()
-    assert sorted(took) == [("created", "entity.created", "LeanFlow"), ("identities", "identity", "fetched")]
+    assert sorted(took) == [("created", "entity.created", flows.scope.app), ("identities", "identity", "fetched")]
 
 
 async def test_what_a_handler_does_is_done_in_the_same_tick(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
