@@ -17,7 +17,7 @@ from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest
 from leanflow.ports import OutboxRow
 from leanflow.testing.conformance import BusConformance, Published
 from leanflow_adapters._bus import Envelope, Subscription, _subscription
-from leanflow_adapters.redis_streams import RedisStreamsBus, _incoming
+from leanflow_adapters.redis_streams import RedisStreamsBus, _acks, _incoming
 from leanflow_adapters.redis_streams._acks import Acks
 from leanflow_adapters.redis_streams._link import Link
 from tests.support import redis as support
@@ -326,6 +326,28 @@ async def test_acknowledgements_that_come_together_go_together(
     await acks.ack(pending[49])
     assert (await client.xpending(stream, "group"))["pending"] == 0
     assert sent == [30, 19, 1]
+    await link.aclose()
+
+
+async def test_what_becomes_of_a_failed_entry_goes_with_the_next_acknowledgements(
+    client: Any, stream: str, pending: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or by itself after a moment; each is told what the server said of its own."""
+    link = Link("bus", support.URL, None, 5)
+    acks = Acks(link, stream, "group")
+    monkeypatch.setattr(_acks, "SOON", PATIENCE)
+    script = "return redis.call(ARGV[1], KEYS[1], ARGV[2])"
+    failed = [asyncio.ensure_future(acks.run(script, [stream], word, "x")) for word in ("GET", "XTRIM")]
+    done = asyncio.ensure_future(acks.run(_incoming._AGAIN, [f"{stream}:again"], pending[0], 1))
+    assert not (await asyncio.wait({done, *failed}, timeout=0.05))[0]
+    await acks.ack(pending[1])
+    await done
+    assert all(isinstance(one, RedisError) for one in await asyncio.gather(*failed, return_exceptions=True))
+    assert await client.zcard(f"{stream}:again") == 1
+    assert (await client.xpending(stream, "group"))["pending"] == 49
+    monkeypatch.setattr(_acks, "SOON", 0.0)
+    await acks.run(_incoming._AGAIN, [f"{stream}:again"], pending[2], 1)
+    assert await client.zcard(f"{stream}:again") == 2
     await link.aclose()
 
 

@@ -14,8 +14,20 @@ from leanflow import Reply, State
 from leanflow.cloudevents import CloudEvent
 from leanflow.errors import InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow
-from leanflow_adapters._bus import BrokerBus, Message, Options, Patience, Receive, Subscription, Verdict, settle
+from leanflow_adapters._bus import (
+    BrokerBus,
+    Message,
+    Options,
+    Patience,
+    Receive,
+    Subscription,
+    Verdict,
+    _subscription,
+    settle,
+)
 
+LONG = 60.0
+"""Seconds; reached only by failures."""
 PATIENCE = Patience(max_deliver=3, backoff=(timedelta(seconds=1), timedelta(seconds=5)))
 
 
@@ -233,6 +245,52 @@ async def test_leaving_waits_for_no_more_messages() -> None:
     async with Subscription(source, saying(200), name="s"):
         await asyncio.sleep(0)
     assert (source.fetched, source.closed) == (1, 1)
+
+
+class Full(Slow):
+    """Always has more messages than are asked for, and notes how many those were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    async def open(self) -> None:
+        """Open."""
+
+    async def fetch(self, limit: int) -> list[Delivered]:
+        """Give as many."""
+        self.asked.append(limit)
+        return [Delivered() for _ in range(limit)]
+
+
+@pytest.mark.parametrize(("soon", "asked"), [(LONG, [8, 2]), (0.0, [8, 1])])
+async def test_a_fetch_waits_a_moment_for_more_room(
+    soon: float, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a quarter of all places is free, or the moment is over: it costs as much for one message as for many."""
+    monkeypatch.setattr(_subscription, "SOON", soon)
+    source, waiting = Full(), list[asyncio.Future[Reply]]()
+
+    async def receive(_headers: Mapping[str, str], _body: bytes) -> Reply:
+        waiting.append(asyncio.get_running_loop().create_future())
+        return await waiting[-1]
+
+    async with asyncio.timeout(LONG), Subscription(source, receive, name="full", concurrency=8) as subscription:
+        for ended in (0, 1):
+            while len(waiting) < 8:
+                await asyncio.sleep(0)
+            waiting[ended].set_result(Reply(status=200))
+            while subscription.counts["taken"] <= ended:
+                await asyncio.sleep(0)
+            for _ in range(10):
+                await asyncio.sleep(0)
+        while len(source.asked) < 2:
+            await asyncio.sleep(0)
+        subscription._stopping = True
+        for one in waiting:
+            if not one.done():
+                one.set_result(Reply(status=200))
+    assert source.asked[:2] == asked
 
 
 async def test_a_source_that_opens_while_its_subscription_is_left_is_asked_for_nothing() -> None:

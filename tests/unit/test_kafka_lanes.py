@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 
-from leanflow_adapters.kafka._lanes import ASIDE, LOW, Lane
+from leanflow_adapters.kafka import _lanes
+from leanflow_adapters.kafka._lanes import ASIDE, LOW, Lane, Lanes
 
 NEVER = 1e9  # seconds
+LONG = 60.0  # seconds; reached only by failures
 
 
 def records(*keys: bytes | None, first: int = 0) -> list[ConsumerRecord]:
@@ -102,3 +104,22 @@ async def test_more_is_asked_for_once_there_is_room() -> None:
     there.fail()
     assert there.take() == []
     assert there.asked == 1
+
+
+@pytest.mark.parametrize("rest", [LONG, 0.0])
+async def test_a_lane_goes_on_behind_a_failure_together_with_the_next(
+    rest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that begin together end together, in one commit; it waits a moment for that, and no longer."""
+    monkeypatch.setattr(_lanes, "SOON", rest)
+    lanes = Lanes(lambda _partition: None)
+    for partition in range(2):
+        lanes.add(TopicPartition("t", partition), records(None, None))
+    (bad, _), (good, _) = await lanes.take(10, LONG)
+    bad.done(failed=True)
+    taking = asyncio.ensure_future(lanes.take(10, LONG))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert taking.done() is not bool(rest)
+    good.done()
+    assert [lane for lane, _ in await taking] == ([bad, good] if rest else [bad])

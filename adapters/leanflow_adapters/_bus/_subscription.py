@@ -19,6 +19,8 @@ _log = logging.getLogger("leanflow.webhook")
 
 STOPPING = 8.0
 """Seconds that leaving waits for what is in flight; what is cut off then is delivered again."""
+SOON = 0.01
+"""Seconds for which a fetch waits until a quarter of all places is free: little to a slow receiver."""
 
 
 class Source(Protocol):
@@ -150,14 +152,30 @@ class Subscription:
                 faults = 0
 
     async def _fetch_some(self) -> None:
-        free = self._concurrency - len(self._under_way)
-        if not free:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        room = await self._room()
+        if self._stopping:
             return
-        for delivery in await self._source.fetch(free):
+        for delivery in await self._source.fetch(room):
             task = asyncio.create_task(self._settle(delivery))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
+
+    async def _room(self) -> int:
+        """Wait until there is room, and a moment for more of it if it is little; return for how many.
+
+        A fetch costs as much for one message as for many. Those that are taken end together, in one commit; without
+        the moment one that failed meanwhile would have each fetch behind it bring one or two.
+        """
+        clock = asyncio.get_running_loop().time
+        end = None
+        while 4 * (free := self._concurrency - len(self._under_way)) < self._concurrency:
+            if free and end is None:
+                end = clock() + SOON
+            left = None if end is None else end - clock()
+            if left is not None and left <= 0:
+                break
+            await asyncio.wait(self._under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        return free
 
     async def _settle(self, delivery: Delivery) -> None:
         try:

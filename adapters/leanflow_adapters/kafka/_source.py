@@ -236,7 +236,7 @@ class _Delivery:
         except BaseException:  # cancelled, too
             self._lane.again(_AGAIN, counts=False)  # nothing is skipped that is not kept
             raise
-        self._lane.done()
+        self._lane.done(failed=True)
 
 
 def _headers(record: ConsumerRecord) -> dict[str, str]:

@@ -7,7 +7,8 @@ stays pending in the group meanwhile. What was pending with a process that died 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -39,11 +40,12 @@ _REASON, _TRIES, _DATA = "leanflow-reason", "leanflow-tries", "data"
 _REPLY_TO = "reply-to"
 
 # Claims what is due again; then what an answer that never came had for this process, and what was left by others, but
-# not what waits for its time. Returns how many wait, in how many milliseconds the next is due (-1: none), and what was
-# claimed, with the number of its deliveries.
+# not what waits for its time; then what is new, so that none of this costs a round trip of its own. Returns how many
+# wait, in how many milliseconds the next is due (-1: none), and messages with the number of their deliveries.
 _CLAIM = """
 local stream, waiting = KEYS[1], KEYS[2]
-local group, consumer, limit, idle, lost = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local group, consumer, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local idle, lost, most = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ids = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)
@@ -51,7 +53,7 @@ local known = {}
 for _, id in ipairs(ids) do
   known[id] = true
 end
-for place = 6, #ARGV do
+for place = 7, #ARGV do
   known[ARGV[place]] = true
 end
 local function take(left)
@@ -85,12 +87,25 @@ local wait = -1
 if following[2] then
   wait = math.max(1, following[2] - now)
 end
-return {redis.call('ZCARD', waiting), wait, claimed}
+local how_many = redis.call('ZCARD', waiting)
+if #claimed < limit and how_many < most then
+  local read = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', limit - #claimed, 'STREAMS', stream, '>')
+  for _, entry in ipairs(read and read[1] and read[1][2] or {}) do  -- none from a server that allows it in no script
+    claimed[#claimed + 1] = {entry[1], entry[2], 1}
+  end
+end
+return {how_many, wait, claimed}
 """
 
 _AGAIN = """
 local time = redis.call('TIME')
 return redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
+"""
+
+# A script ends at what fails in it: nothing is acknowledged that is not kept.
+_ASIDE = """
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 3))
+return redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 """
 
 # In one, since a name takes along what is delivered to it in between: to a fetch that nobody waits for any more.
@@ -118,12 +133,15 @@ class GroupSource:
         self._stopping: asyncio.Future[None] | None = None
         self._here: set[bytes] = set()  # what is with the receiver
         self._acks = Acks(link, stream, group)
+        self._look_at = 0.0  # on the monotonic clock: when something may be due again, or was left by others
+        self._how_many = 0  # wait to come again
 
     async def open(self) -> None:
         """Connect; make the stream and the group if they are not there: it begins with the stream's first message."""
         if not self._holds:
             await self._bus.hold()
             self._holds = True
+        self._look_at = 0.0
         with translated(self._bus.name):
             try:
                 await self._link.client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
@@ -136,23 +154,35 @@ class GroupSource:
                 self._reader_id = await self._reader.client_id()
 
     async def fetch(self, limit: int) -> Sequence[GroupDelivery]:
-        """Return what is due again or was left by others; else what is new; none if nothing comes in half a second."""
-        client: Any = self._link.client
+        """Return what is due again, was left by others or is new; none if nothing comes in half a second."""
         reader: Any = self._reader
         with translated(self._bus.name):
-            how_many, wait, claimed = await client.eval(
-                _CLAIM, 2, self._stream, self._waiting, self._group, self._consumer, limit, IDLE, LOST, *self._here
-            )
-            if claimed:
-                return [self._delivery(place, _paired(flat), tries) for place, flat, tries in claimed]
-            longest = min(WAITING, max(1, int(self._link.timeout * 500)))  # half of what the client waits
-            block = longest if wait < 0 else min(longest, wait)
-            if how_many >= AT_ONCE:
+            if time.monotonic() >= self._look_at and (found := await self._look(limit)):
+                return found
+            longest = min(WAITING, int(self._link.timeout * 500))  # half of what the client waits
+            block = max(1, min(longest, int((self._look_at - time.monotonic()) * 1000)))
+            if self._how_many >= AT_ONCE:
                 limit = 1
             if self._stopping is not None:
                 return []
             new = await reader.xreadgroup(self._group, self._consumer, {self._stream: ">"}, count=limit, block=block)
         return [self._delivery(place, fields, 1) for _, entries in _streams(new) for place, fields in entries]
+
+    async def _look(self, limit: int) -> Sequence[GroupDelivery]:
+        """Claim what is due again or was left by others, and take note of when to look the next time.
+
+        Not with each fetch: a look costs the server more than what is new alone.
+        """
+        client: Any = self._link.client
+        settings = (self._group, self._consumer, limit, IDLE, LOST, AT_ONCE)
+        self._how_many, wait, found = await client.eval(_CLAIM, 2, self._stream, self._waiting, *settings, *self._here)
+        self._look_at = time.monotonic() + (WAITING if wait < 0 else min(WAITING, wait)) / 1000
+        return [self._delivery(place, _paired(flat), tries) for place, flat, tries in found]
+
+    def _waits(self, delay: float) -> None:
+        """Take note of a message that comes again after so many seconds."""
+        self._how_many += 1
+        self._look_at = min(self._look_at, time.monotonic() + delay)
 
     def stop(self) -> None:
         """Have the server end a fetch as if its time were up, which loses nothing, unless it was answered by then.
@@ -205,19 +235,20 @@ class GroupSource:
 
     def _delivery(self, place: bytes, fields: Mapping[bytes, bytes], tries: int) -> GroupDelivery:
         self._here.add(place)
-        keys = _Keys(self._stream, self._group, self._waiting, self._aside, self._here)
+        keys = _Keys(self._stream, self._group, self._waiting, self._aside, self._here, self._waits)
         return GroupDelivery(self._link, keys, self._acks, place, fields, tries)
 
 
 @attrs.frozen
 class _Keys:
-    """Where an entry's life takes place, and the set of what is with the receiver."""
+    """Where an entry's life takes place; the set of what is with the receiver, and who is told of what comes again."""
 
     stream: str
     group: str
     waiting: str
     aside: str
     here: set[bytes]
+    waits: Callable[[float], None]
 
 
 class GroupDelivery:
@@ -255,14 +286,15 @@ class GroupDelivery:
     async def again(self, delay: float) -> None:
         """Let it wait for its time."""
         with self._ending():
-            await self._client.eval(_AGAIN, 1, self._keys.waiting, self._place, int(delay * 1000))
+            await self._acks.run(_AGAIN, [self._keys.waiting], self._place, int(delay * 1000))
+            self._keys.waits(delay)
 
     async def set_aside(self, reason: str) -> None:
         """Put it on the stream for that, then acknowledge it."""
         fields: dict[Any, Any] = {**self._fields, _REASON: reason, _TRIES: str(self.tries)}
+        flat = [part for pair in fields.items() for part in pair]
         with self._ending():
-            await self._client.xadd(self._keys.aside, fields)  # no transaction: one goes on behind what fails in it
-            await self._client.xack(self._keys.stream, self._keys.group, self._place)
+            await self._acks.run(_ASIDE, [self._keys.stream, self._keys.aside], self._keys.group, self._place, *flat)
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
