@@ -15,6 +15,7 @@ from leanflow.errors import InvalidRequest
 from leanflow.testing.conformance import BlockingJoining
 from leanflow_adapters.postgres import PostgresStore
 from tests.conformance.test_postgres_store import TestPostgresStore as _OnAsyncpg, schema
+from tests.support.handles import Handles
 from tests.support.joining import OnAsyncConnections, OnAsyncSessions, OnConnections, OnDjango, OnSessions
 from tests.support.postgres import URL
 
@@ -23,13 +24,12 @@ __all__ = ["schema"]
 Connect = Callable[[], Awaitable[Any]]
 
 
-class _Store:
+class _Store(Handles):
     """The store of them all, and where it is."""
 
     durable = True
     joins = True
-    store = _OnAsyncpg.store
-    reopen = _OnAsyncpg.reopen
+    make = _OnAsyncpg.make
 
     @pytest.fixture
     def awaited_url(self) -> str:

@@ -12,18 +12,18 @@ import pytest
 from leanflow.testing.conformance import BlockingJoining
 from leanflow_adapters.sqlite import SQLiteStore
 from tests.conformance.test_sqlite_store import TestSQLiteStore as _OnAiosqlite
+from tests.support.handles import Handles
 from tests.support.joining import OnAsyncConnections, OnAsyncSessions, OnConnections, OnDjango, OnSessions
 
 Connect = Callable[[], Awaitable[Any]]
 
 
-class _Store:
+class _Store(Handles):
     """The store of them all, and where it is."""
 
     durable = True
     joins = True
-    store = _OnAiosqlite.store
-    reopen = _OnAiosqlite.reopen
+    make = _OnAiosqlite.make
 
     @pytest.fixture
     def awaited_url(self, tmp_path: Path) -> str:
