@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -51,14 +50,6 @@ class _Joined(Methods):
         """End it. The connection, and its transaction, stay the application's."""
         self._is_open = False
 
-    async def now(self) -> datetime | None:
-        """Return the database's clock, or None if the engine's is to rule."""
-        if self._clock == "engine":
-            return None
-        [row] = await self._ask(_sql.NOW)
-        now: datetime = row["clock_timestamp"]
-        return now
-
     def using(self, connection: Any) -> AbstractAsyncContextManager[Store]:
         """Refuse: transactions do not nest.
 
@@ -67,9 +58,6 @@ class _Joined(Methods):
         """
         kind = type(connection).__name__
         raise InvalidRequest("connection", f"this store has joined a transaction already (got {kind})")
-
-    def _moment(self, now: datetime) -> datetime | None:
-        return now if self._clock == "engine" else None
 
     async def _ask(self, sql: str, *arguments: Any) -> Sequence[Row]:
         async with self._transaction() as ask:

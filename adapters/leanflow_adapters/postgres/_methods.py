@@ -56,6 +56,8 @@ class Ask(Protocol):
 class Methods(ABC):
     """Every method of the port that touches rows."""
 
+    _clock: str  # which rules: "database" or "engine"
+
     @abstractmethod
     async def _ask(self, sql: str, *arguments: Any) -> Sequence[Row]:
         """Run one statement, committed by itself, or in the transaction that was joined."""
@@ -72,9 +74,17 @@ class Methods(ABC):
     async def _deliver(self, scope: int, keys: Sequence[str], sinks: Sequence[str]) -> int:
         """Remove outbox rows; return how many there were."""
 
-    @abstractmethod
+    async def now(self) -> datetime | None:
+        """Return the database's clock, or None if the engine's is to rule."""
+        if self._clock == "engine":
+            return None
+        [row] = await self._ask(_sql.NOW)
+        now: datetime = row["clock_timestamp"]
+        return now
+
     def _moment(self, now: datetime) -> datetime | None:
         """Return the time by which leases go: None for the database's own."""
+        return now if self._clock == "engine" else None
 
     # steps
 

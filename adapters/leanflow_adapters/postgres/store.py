@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -191,14 +190,6 @@ class PostgresStore(Methods):
         if self._hints is not None:
             await self._hints.drain()
 
-    async def now(self) -> datetime | None:
-        """Return the database's clock, or None if the engine's is to rule."""
-        if self._clock == "engine":
-            return None
-        [row] = await self._ask(_sql.NOW)
-        now: datetime = row["clock_timestamp"]
-        return now
-
     async def hear(self, scope: Scope, heard: Callable[[Sequence[str]], None]) -> Hearing | None:
         """Call `heard` with the ids of requests that another process has moved, until what is returned is closed.
 
@@ -249,9 +240,6 @@ class PostgresStore(Methods):
         self._opened()
         assert self._traffic is not None
         return self._traffic
-
-    def _moment(self, now: datetime) -> datetime | None:
-        return now if self._clock == "engine" else None
 
     async def _ask(self, sql: str, *arguments: Any) -> Sequence[Row]:
         pool = self._opened()

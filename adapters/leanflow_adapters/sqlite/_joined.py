@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,10 +59,6 @@ class Joined(Methods):
         """
         kind = type(connection).__name__
         raise InvalidRequest("connection", f"this store has joined a transaction already (got {kind})")
-
-    async def now(self) -> datetime | None:
-        """Return None: the file has no clock but its machine's."""
-        return None
 
     async def _write(self, work: Callable[[Tx], Plan[T]], exclusive: tuple[Hashable, ...] = ()) -> T:
         del exclusive
