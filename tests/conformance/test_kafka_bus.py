@@ -13,10 +13,10 @@ import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from leanflow import cloudevents
-from leanflow.errors import BusUnavailable, InvalidRequest
+from leanflow.errors import BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow
 from leanflow.testing.conformance import BusConformance, Published
-from leanflow_adapters.kafka import KafkaBus
+from leanflow_adapters.kafka import KafkaBus, _topics
 from tests.support.kafka import KafkaCluster, require_kafka
 from tests.support.rows import change_row
 
@@ -124,6 +124,35 @@ async def test_a_record_that_the_brokers_refuse_costs_no_other(cluster: KafkaClu
     await bus.aclose()
     keys = [published(record).key for record in await cluster.records(topic)]
     assert keys == [change_row(number).key for number in range(11) if number != 5]
+
+
+@pytest.mark.parametrize(("code", "error"), [(3, BusUnavailable), (29, MessageRefused)])
+async def test_a_topic_that_takes_nothing_holds_up_no_other(
+    code: int, error: type[Exception], cluster: KafkaCluster, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing or refused: it is looked for beside the batches, and what is for it goes out once it can."""
+    monkeypatch.setattr(_topics, "FIRST", 0.1)
+    nowhere = cluster.topic(f"{topic}-nowhere")
+    cluster.refuse(nowhere, code)
+    bus = KafkaBus(
+        cluster.servers,
+        topic=lambda event: nowhere if event.key == change_row(1).key else topic,
+        timeout=60,
+        settings={"retry_backoff_ms": 20},
+    )
+    await bus.open()
+    producer = bus._link._own
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            errors = await bus.publish([change_row(0), change_row(1), change_row(2)])
+            assert [type(error) for error in errors] == [type(None), error, type(None)]
+            assert nowhere in str(errors[1]) or code != 3
+        assert bus._link._own is producer, "it was not made anew"
+        cluster.refuse(nowhere, 0)
+        while any(await bus.publish([change_row(1)])):
+            await asyncio.sleep(0.01)
+    await bus.aclose()
+    assert len(await cluster.records(nowhere)) == 1
 
 
 async def test_a_silent_broker_is_an_error_for_each_row(cluster: KafkaCluster, topic: str) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import attrs
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from leanflow.errors import BusUnavailable, InvalidRequest, LeanflowError, MessageRefused
 from leanflow_adapters._kafka_producer import check_producer
+from leanflow_adapters.kafka._topics import Topics
 
 __all__ = ["AWAY", "Letter", "Link"]
 
@@ -83,6 +84,7 @@ class Link:
         self._settings = settings
         self._own: AIOKafkaProducer | None = None
         self._pending: dict[str, asyncio.Future[Any]] = {}
+        self._topics = Topics()
         self._lock: asyncio.Lock | None = None
 
     async def producer(self) -> AIOKafkaProducer:
@@ -122,11 +124,13 @@ class Link:
         if len(letters) > 1:
             for number in sorted(refused):
                 (errors[number],), _ = await self._send([letters[number]])
-        return [self._told(error) for error in errors]
+        return [self._told(error, letter) for error, letter in zip(errors, letters, strict=True)]
 
-    def _told(self, error: Exception | None) -> LeanflowError | None:
+    def _told(self, error: Exception | None, letter: Letter) -> LeanflowError | None:
         if error is None:
             return None
+        if isinstance(error, UnknownTopicOrPartitionError):
+            return BusUnavailable(self._bus, f"there is no topic {letter.topic!r}, or nobody leads it")
         if isinstance(error, AWAY) and not _is_final(error):
             return BusUnavailable(self._bus, str(error) if type(error) is TimeoutError else type(error).__name__)
         return MessageRefused(self._bus, type(error).__name__)
@@ -172,6 +176,11 @@ class Link:
         errors: list[Exception | None],
     ) -> None:
         """Send what goes to one topic: topics do not wait for each other's metadata."""
+        problem = await self._topics.problem(producer, letters[numbers[0]].topic, self._timeout)
+        if problem is not None:
+            for number in numbers:
+                errors[number] = problem
+            return
         for number in numbers:
             letter = letters[number]
             try:
@@ -205,6 +214,7 @@ class Link:
         An idempotent producer repeats a batch until it is acknowledged, `stop` waits for that, and there is no public
         way to call it off. One that had a batch refused has a gap in its sequence, and is refused from then on.
         """
+        self._topics.stop()
         producer, self._own = self._own, None
         if producer is None:
             return
