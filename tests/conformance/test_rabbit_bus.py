@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from urllib.parse import urlsplit, urlunsplit
 
 import aio_pika
 import attrs
@@ -213,6 +214,20 @@ async def test_a_handed_connection_is_never_closed(broker: Broker) -> None:
     assert not connection.is_closed
     await (await connection.channel()).close()
     await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [({"netloc": "guest:geheim@"}, "refuses this user, or the password"), ({"path": "/nosuch"}, "no such vhost")],
+)
+async def test_a_login_that_is_refused_is_told_in_words(broker: Broker, parts: dict[str, str], said: str) -> None:
+    """It is waited for, as users and vhosts are made while brokers start; but the log says what to look at."""
+    there = urlsplit(URL)
+    if "netloc" in parts:
+        parts = {"netloc": parts["netloc"] + there.netloc.rpartition("@")[2]}
+    with pytest.raises(BusUnavailable, match=said) as caught:
+        await RabbitBus(urlunsplit(there._replace(**parts))).open()
+    assert "geheim" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("url", "connection"), [(None, None), (URL, object())])

@@ -10,11 +10,18 @@ from typing import Any
 import aio_pika
 import attrs
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelClosed, DeliveryError, PublishError
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelClosed,
+    DeliveryError,
+    ProbableAuthenticationError,
+    ProtocolSyntaxError,
+    PublishError,
+)
 
 from leanflow.errors import BusUnavailable, LeanflowError, MessageRefused
 
-__all__ = ["AWAY", "Letter", "Link", "Unroutable"]
+__all__ = ["AWAY", "Letter", "Link", "Unroutable", "why"]
 
 AWAY = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
 """What aio-pika raises when the broker, the connection or the channel is gone (RuntimeError: "Connection closed")."""
@@ -177,6 +184,17 @@ class Link:
         """Close the channel, and the connection unless it was handed."""
         await self.drop()
         self._lock = None
+
+
+def why(error: BaseException) -> str:
+    """Return why there is no connection, in words where its name alone leads nowhere."""
+    hint = ""
+    match error:
+        case ProbableAuthenticationError():
+            hint = ": it refuses this user, or the password"
+        case ProtocolSyntaxError():  # its word for a goodbye where a welcome was due
+            hint = ": it hung up; perhaps there is no such vhost, or not for this user"
+    return f"{type(error).__name__}{hint}"
 
 
 async def _close_once_made(connecting: asyncio.Task[AbstractConnection]) -> None:

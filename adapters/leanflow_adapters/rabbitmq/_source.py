@@ -14,7 +14,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from leanflow._call import Reply
 from leanflow.errors import BrokerSetup, BusUnavailable
 from leanflow_adapters._bus import BrokerBus, Delivery, SetAside
-from leanflow_adapters.rabbitmq._link import AWAY, Letter, Link, Unroutable
+from leanflow_adapters.rabbitmq._link import AWAY, Letter, Link, Unroutable, why
 
 __all__ = ["QueueSource"]
 
@@ -74,7 +74,7 @@ class QueueSource:
             cure = "declare it, durable, and bind it to where the webhooks are published"
             raise BrokerSetup(self._bus.name, f"there is no queue {self.queue!r}", cure) from error
         except AWAY as error:
-            raise BusUnavailable(self._bus.name, type(error).__name__) from error
+            raise BusUnavailable(self._bus.name, why(error)) from error
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
         """Wait for one, and return what came with it, at most so many."""

@@ -26,7 +26,7 @@ from leanflow_adapters._bus import (
     Topic,
     topic_of,
 )
-from leanflow_adapters.rabbitmq._link import AWAY, Letter, Link
+from leanflow_adapters.rabbitmq._link import AWAY, Letter, Link, why
 from leanflow_adapters.rabbitmq._source import QueueSource
 
 __all__ = ["RabbitBus"]
@@ -130,7 +130,7 @@ class RabbitBus(BrokerBus):
             _ = await self._link.channel()
         except AWAY as error:
             await self._link.aclose()
-            raise BusUnavailable(self.name, type(error).__name__) from error
+            raise BusUnavailable(self.name, why(error)) from error
         except BaseException:  # cancelled, with half a connection
             await self._link.aclose()
             raise
