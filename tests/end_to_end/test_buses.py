@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from leanflow.ports import OutboxRow
 from tests.support import kafka, nats, rabbitmq, redis
 from tests.torture.__main__ import play
 from tests.torture.brokers import BROKERS
+from tests.torture.bus_poison import TRIES, behind_of, wrong_copies, wrong_flags, wrong_kept, wrong_listed
 from tests.torture.buses import judge
 from tests.torture.scenarios import SCENARIOS
 
@@ -147,3 +149,31 @@ def test_the_judge_finds_what_is_lost_changed_unknown_or_out_of_order() -> None:
     assert judge(rows, [told[2], *told]) == ["R26: request r0 came as ['r0:1:x', 'r0:0:x', 'r0:2:x']"]
     assert judge(rows[1:], told)[0] == "R26: r0:0:x was never announced"
     assert judge(rows, [attrs.evolve(told[0], payload='"else"'), *told[1:]]) == ["R26: r0:0:x says something else"]
+
+
+def test_the_judge_of_poison_finds_what_is_not_listed_told_twice_or_badly_marked() -> None:
+    """And nothing wrong with what is right."""
+    rows = [
+        OutboxRow(key=f"r{n % 2}:{n // 2}:x", sink="bus", kind="change", request_id=f"r{n % 2}", payload=f'"{n}"')
+        for n in range(6)
+    ]
+    poison = {"r0:1:x": "nowhere"}
+    behind = behind_of(rows, poison)
+    assert behind == {"r0:2:x"}
+    told = [CloudEvent.of(attrs.evolve(row, skipped=row.key in behind)) for row in rows]
+    assert wrong_copies(told) + wrong_flags(told, behind) == []
+    assert wrong_copies([*told, told[0]]) == ["R15: r0:0:x was told 2 times"]
+    assert wrong_flags(told, {"r1:2:x"}) == [
+        "R15: r0:2:x says that it is out of order",
+        "R15: r1:2:x does not say that it is out of order",
+    ]
+    aside = [attrs.evolve(rows[2], tries=TRIES, error="Refused", set_aside=True)]
+    assert wrong_listed(aside, poison, "Refused") == []
+    assert wrong_listed([], poison, "Refused") == ["R15: r0:1:x is not listed"]
+    assert wrong_listed(aside, poison, "Other") == ["R15: r0:1:x was set aside after 4 tries for Refused"]
+    assert wrong_listed(aside, {}, "Refused") == ["R15: r0:1:x was set aside after 4 tries for Refused"]
+    assert wrong_kept(Counter([(b"x", "raised KeyError", TRIES)]), {b"x"}) == []
+    assert wrong_kept(Counter([(b"x", "raised KeyError", 1)]), {b"x"}) == [
+        "R15: b'x' is not listed",
+        "R15: b'x' was set aside after 1 tries: raised KeyError",
+    ]

@@ -33,7 +33,17 @@ from tests.torture.clients import NOWHERE, OUT, bus_of
 from tests.torture.figures import Run
 from tests.torture.relaying import RELAYING
 
-__all__ = ["incoming", "outgoing", "scenarios"]
+__all__ = [
+    "TRIES",
+    "behind_of",
+    "incoming",
+    "outgoing",
+    "scenarios",
+    "wrong_copies",
+    "wrong_flags",
+    "wrong_kept",
+    "wrong_listed",
+]
 
 P = TypeVar("P")
 
@@ -185,7 +195,7 @@ async def _relayed(
     run: Run, broker: str, there: Broker, file: Path, rows: Sequence[OutboxRow], poison: Mapping[str, str]
 ) -> Flood:
     """Relay a file; then mend what made announcements poison, and send those again."""
-    behind = _behind(rows, poison)
+    behind = behind_of(rows, poison)
     others = [row.key for row in rows if row.key not in poison and row.key not in behind]
     topics = Topics(poison)
     bus = Watched(bus_of(broker, there.at, topics), others)
@@ -197,7 +207,7 @@ async def _relayed(
         await _settled(flows, len(poison))
         worked = time.process_time() - bus.worked
         aside = await flows.undelivered(set_aside=True, limit=len(poison) + 1)
-        run.figure.violations += _listed(aside, poison, BROKERS[broker].refusal)
+        run.figure.violations += wrong_listed(aside, poison, BROKERS[broker].refusal)
         await there.mend()
         topics.is_mended = True
         for row in aside:
@@ -205,11 +215,11 @@ async def _relayed(
         await _settled(flows, 0)
     told = await there.told()
     in_order = sorted(rows, key=lambda row: row.key in poison)  # what was set aside comes after what was not
-    run.figure.violations += judge(in_order, told, "R15") + _copies(told) + _flags(told, behind)
+    run.figure.violations += judge(in_order, told, "R15") + wrong_copies(told) + wrong_flags(told, behind)
     return Flood(rate=len(others) / (bus.ended - bus.began), work=worked / len(rows))
 
 
-def _behind(rows: Sequence[OutboxRow], poison: Mapping[str, str]) -> set[str]:
+def behind_of(rows: Sequence[OutboxRow], poison: Mapping[str, str]) -> set[str]:
     """Return what waits until poison of its request is set aside."""
     found: set[str] = set()
     poisoned: set[str | None] = set()
@@ -230,7 +240,7 @@ async def _settled(flows: LeanFlow, aside: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def _listed(aside: Sequence[OutboxRow], poison: Mapping[str, str], refusal: str) -> list[str]:
+def wrong_listed(aside: Sequence[OutboxRow], poison: Mapping[str, str], refusal: str) -> list[str]:
     """Return what is wrong with the list of what was set aside."""
     wrong = [f"R15: {key} is not listed" for key in poison.keys() - {row.key for row in aside}]
     for row in aside:
@@ -240,16 +250,16 @@ def _listed(aside: Sequence[OutboxRow], poison: Mapping[str, str], refusal: str)
     return wrong
 
 
-def _copies(told: Sequence[CloudEvent]) -> list[str]:
+def wrong_copies(told: Sequence[CloudEvent]) -> list[str]:
     """Return what was told more than once, though nothing was cut off."""
     times = Counter(event.key for event in told)
     return [f"R15: {key} was told {count} times" for key, count in times.items() if count > 1]
 
 
-def _flags(told: Sequence[CloudEvent], behind: Collection[str]) -> list[str]:
+def wrong_flags(told: Sequence[CloudEvent], behind: Collection[str]) -> list[str]:
     """Return what does not say rightly whether something before it was set aside."""
     return [
-        f"R15: {event.key} says {'' if event.out_of_order else 'not '}that it is out of order"
+        f"R15: {event.key} {'says' if event.out_of_order else 'does not say'} that it is out of order"
         for event in told
         if event.out_of_order is not (event.key in behind)
     ]
@@ -322,7 +332,7 @@ async def _taken(run: Run, broker: str, there: Broker, file: Path, poison: Colle
         await _until(lambda: subscription.counts["set_aside"] >= len(poison) and len(heard) >= others)
         worked = time.process_time() - receiver.worked
         aside = await subscription.set_aside(len(poison) + 1)
-        run.figure.violations += _kept(Counter((each.body, each.reason, each.tries) for each in aside), poison)
+        run.figure.violations += wrong_kept(Counter((each.body, each.reason, each.tries) for each in aside), poison)
         receiver.is_mended = True
         await there.put([(each.headers, each.body) for each in aside])
         await _until(lambda: len(heard) >= run.rounds)
@@ -330,7 +340,7 @@ async def _taken(run: Run, broker: str, there: Broker, file: Path, poison: Colle
     return Flood(rate=others / (ended - receiver.began), work=worked / run.rounds)
 
 
-def _kept(aside: Counter[tuple[bytes, str, int]], poison: Collection[bytes]) -> list[str]:
+def wrong_kept(aside: Counter[tuple[bytes, str, int]], poison: Collection[bytes]) -> list[str]:
     """Return what is wrong with the list of what was set aside."""
     wanted = Counter((body, "raised KeyError", TRIES) for body in poison)
     lost, odd = wanted - aside, aside - wanted
