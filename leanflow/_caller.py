@@ -96,6 +96,8 @@ class Caller:
 
         Meanwhile the lease is renewed. Where it was lost, the answer is an older one: the step says what it is worth.
         """
+        if isinstance(answered, CallBroke):
+            _log.warning("no answer from Lean: %s", answered.reason, extra=_extra(request))
         key = f"answer:{request.id}:{request.call_no}"
         event = answered.numbered(request.call_no).stamped(self._clock.now(), key)
         wait = 0.1

@@ -54,8 +54,12 @@ def new_request(
         ("key", key, KEY_MAX),
     ):
         check_text(name, text, longest, required=name == "entity_id")
-    if give_up_after is not None and give_up_after <= timedelta():
-        raise InvalidRequest("give_up_after", "must be longer than nothing")
+    if give_up_after is not None:
+        if not isinstance(give_up_after, timedelta):
+            problem = f"must be a timedelta, as timedelta(days=1), not {type(give_up_after).__name__}"
+            raise InvalidRequest("give_up_after", problem)
+        if give_up_after <= timedelta():
+            raise InvalidRequest("give_up_after", "must be longer than nothing")
     given = _params(params, start_date, end_date)
     calls.check_parameters(kind, api, account_id=account_id, params=given, entity_id=entity_id, customer_ip=customer_ip)
     return DataRequest(

@@ -279,6 +279,22 @@ async def test_a_call_that_lean_may_have_seen_is_not_repeated_within_a_minute(
         assert ((await flows.get(lost.id)).state, lean.placed["lost"]) == (State.fetched, 2)
 
 
+async def test_a_call_that_breaks_is_in_the_log(
+    make: StoreMaker, clock: FakeClock, lean: Lean, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or a wrong secret or address would be seen in no more than requests that stay where they are, for days."""
+    lean.down = True
+    async with engine(make(), lean, clock) as flows:
+        request = await flows.request("accounts", entity_id="e", reference="user-17")
+        [told] = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert told.getMessage() == "no answer from Lean: connection refused"
+        assert (told.name, vars(told)["request_id"]) == ("leanflow.worker", request.id)
+        assert vars(told)["reference"] == "user-17"
+        lean.down = False
+        await travel(flows, clock, timedelta(hours=1))
+        assert (await flows.get(request.id)).state is State.fetched
+
+
 async def test_a_get_is_repeated_at_once(make: StoreMaker, clock: FakeClock, lean: Lean) -> None:
     """A GET of results whose outcome is unknown is safe to repeat, and is, without any time passing."""
     lean.will("e", "pending")

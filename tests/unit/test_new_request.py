@@ -54,6 +54,7 @@ def test_a_new_record_is_due_at_once() -> None:
         ({"key": "k" * 256}, "key"),
         ({"reference": ""}, "reference"),
         ({"give_up_after": -timedelta(1)}, "give_up_after"),
+        ({"give_up_after": 60}, "give_up_after"),
     ],
 )
 def test_what_is_wrong_is_named(wrong: dict[str, Any], parameter: str) -> None:
