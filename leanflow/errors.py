@@ -157,7 +157,8 @@ class NotStarted(SetupError, RuntimeError):
         super().__init__(what)
 
     def __str__(self) -> str:
-        return f"{self.what} is not open: use it inside `async with {self.what}:`"
+        web = ", or give a web application lifespan(flows)" if self.what == "flows" else ""
+        return f"{self.what} is not open: use it inside `async with {self.what}:`{web}"
 
 
 class WrongLoop(SetupError, RuntimeError):

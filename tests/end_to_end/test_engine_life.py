@@ -59,7 +59,7 @@ async def test_every_method_wants_an_open_engine() -> None:
     async with COLD:
         pass
     for name, attempt in _everything(COLD).items():
-        with pytest.raises(NotStarted):
+        with pytest.raises(NotStarted, match=r"inside `async with flows:`, or .* lifespan\(flows\)"):
             await attempt
         assert name
 
