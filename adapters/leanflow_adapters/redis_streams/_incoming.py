@@ -219,7 +219,6 @@ class GroupSource:
         try:
             await self._let_reader_go()
             if self._stopping is not None:
-                self._stopping.cancel()  # the fetch has ended
                 await asyncio.wait({self._stopping})
             client: Any = self._link.client
             await client.eval(_LEAVE, 1, self._stream, self._group, self._consumer)
