@@ -10,6 +10,7 @@ from typing import Any
 
 import aio_pika
 import pytest
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from leanflow import Reply
 from leanflow.errors import BrokerSetup, BusUnavailable
@@ -87,13 +88,14 @@ async def fine(_headers: Mapping[str, str], _body: bytes) -> Reply:
 
 
 async def test_a_missing_queue_is_named(broker: Rabbit) -> None:
-    """Entering says which queue is missing and what to do, and leaves nothing open."""
+    """Entering says which queue is missing and what to do, leaves nothing open, and makes no queue beside it."""
     name = f"{broker.queue}-nowhere"
     with pytest.raises(BrokerSetup, match=f"no queue '{name}'"):
         async with RabbitBus(URL).subscribe(name, fine):
             pass  # pragma: no cover - entering raises
     async with await aio_pika.connect(URL) as connection:
-        await (await connection.channel()).queue_delete(f"{name}.set-aside")
+        with pytest.raises(ChannelNotFoundEntity):
+            await (await connection.channel()).get_queue(f"{name}.set-aside")
 
 
 async def test_who_asked_and_left_holds_up_nothing(broker: Rabbit) -> None:

@@ -66,9 +66,9 @@ class QueueSource:
         try:
             channel = self._channel = await self.link.fresh_channel()
             await channel.set_qos(prefetch_count=self._prefetch)
+            there = await channel.get_queue(self.queue)
             await channel.declare_queue(self.aside, durable=True)
             self._made.add(self.aside)
-            there = await channel.get_queue(self.queue)
             self._tag = await there.consume(self._came.put)
         except ChannelNotFoundEntity as error:
             cure = "declare it, durable, and bind it to where the webhooks are published"
