@@ -74,7 +74,7 @@ class Flood:
 
     Attributes:
         rate: of those that are no poison nor wait for any: so many a second.
-        work: seconds of this process' processor for each one, poison and all.
+        work: seconds of this process' processor for each of them, what poison took meanwhile included.
     """
 
     rate: float
@@ -182,7 +182,7 @@ class Watched:
         errors = await self._bus.publish(batch)
         self._missing -= {row.key for row, error in zip(batch, errors, strict=True) if error is None}
         if not self._missing and not self.through.is_set():
-            self.ended = time.perf_counter()
+            self.ended, self.worked = time.perf_counter(), time.process_time() - self.worked
             self.through.set()
         return errors
 
@@ -205,7 +205,6 @@ async def _relayed(
     async with flows:
         await bus.through.wait()
         await _settled(flows, len(poison))
-        worked = time.process_time() - bus.worked
         aside = await flows.undelivered(set_aside=True, limit=len(poison) + 1)
         run.figure.violations += wrong_listed(aside, poison, BROKERS[broker].refusal)
         await there.mend()
@@ -216,7 +215,7 @@ async def _relayed(
     told = await there.told()
     in_order = sorted(rows, key=lambda row: row.key in poison)  # what was set aside comes after what was not
     run.figure.violations += judge(in_order, told, "R15") + wrong_copies(told) + wrong_flags(told, behind)
-    return Flood(rate=len(others) / (bus.ended - bus.began), work=worked / len(rows))
+    return Flood(rate=len(others) / (bus.ended - bus.began), work=bus.worked / len(others))
 
 
 def behind_of(rows: Sequence[OutboxRow], poison: Mapping[str, str]) -> set[str]:
@@ -328,16 +327,15 @@ async def _taken(run: Run, broker: str, there: Broker, file: Path, poison: Colle
     others = run.rounds - len(poison)
     async with flows, subscription:
         await _until(lambda: subscription.counts["taken"] >= others)
-        ended = time.perf_counter()
+        ended, worked = time.perf_counter(), time.process_time() - receiver.worked
         await _until(lambda: subscription.counts["set_aside"] >= len(poison) and len(heard) >= others)
-        worked = time.process_time() - receiver.worked
         aside = await subscription.set_aside(len(poison) + 1)
         run.figure.violations += wrong_kept(Counter((each.body, each.reason, each.tries) for each in aside), poison)
         receiver.is_mended = True
         await there.put([(each.headers, each.body) for each in aside])
         await _until(lambda: len(heard) >= run.rounds)
     run.figure.violations += [f"R15: {event} acted {times} times" for event, times in heard.items() if times > 1]
-    return Flood(rate=others / (ended - receiver.began), work=worked / run.rounds)
+    return Flood(rate=others / (ended - receiver.began), work=worked / others)
 
 
 def wrong_kept(aside: Counter[tuple[bytes, str, int]], poison: Collection[bytes]) -> list[str]:
