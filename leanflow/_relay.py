@@ -129,15 +129,21 @@ class Relay:
         return await asyncio.gather(*(self._try(self._handle, row) for row in rows))
 
     async def _settle(self, rows: Sequence[OutboxRow], errors: Sequence[BaseException | None]) -> None:
-        """Store what became of each row: first what is done, so that a claim beside it finds what that sets free."""
-        done = [(row.key, row.sink) for row, error in zip(rows, errors, strict=True) if error is None]
-        if done:
-            await self._store.delivered(self._scope, done)
-        failed = [(row, error) for row, error in zip(rows, errors, strict=True) if error is not None]
-        storing = (self._undelivered(row, error) for row, error in failed)  # together: they share a round trip
-        for problem in await asyncio.gather(*storing, return_exceptions=True):
-            if problem is not None:
-                raise problem
+        """Store what became of each row: first what is done, so that a claim beside it finds what that sets free.
+
+        What failed comes right behind it, in the same transaction where a store makes one of what comes together.
+        """
+        outcomes = list(zip(rows, errors, strict=True))
+        failed = (self._undelivered(row, error) for row, error in outcomes if error is not None)
+        storing = asyncio.gather(*failed, return_exceptions=True)  # which begin once this waits
+        try:
+            if done := [(row.key, row.sink) for row, error in outcomes if error is None]:
+                await self._store.delivered(self._scope, done)
+            for problem in await storing:
+                if problem is not None:
+                    raise problem
+        finally:
+            storing.cancel()  # nothing is left behind where what is done could not be stored
 
     async def _undelivered(self, row: OutboxRow, error: BaseException) -> None:
         again_at = self._after_outage(row, error)

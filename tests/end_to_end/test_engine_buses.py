@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leanflow import LeanFlow, Policy, State, _relay
 from leanflow._relay import BATCH, MANY
+from leanflow._request import Scope
 from leanflow.errors import BrokerSetup, BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow, Sink
 from leanflow.testing import FakeClock, travel
@@ -309,6 +311,30 @@ async def test_what_a_broker_refuses_is_set_aside_and_comes_again_by_hand(
         await flows.tick()
         assert broker.rows[-1].key == aside.key
         assert await flows.undelivered() == ()
+
+
+async def test_what_was_refused_is_stored_beside_what_was_told(broker: Broker, clock: FakeClock, lean: Lean) -> None:
+    """Right behind it, so that both are in one transaction; a refusal does not cost its batch a second one."""
+    said = []
+
+    class Store(MemoryStore):
+        async def delivered(self, scope: Scope, rows: Sequence[tuple[str, str]]) -> None:
+            said.append("told")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await super().delivered(scope, rows)
+            said.append("stored")
+
+        async def undelivered(self, *words: Any, **more: Any) -> None:
+            said.append("refused")
+            await super().undelivered(*words, **more)
+
+    async with engine(Store(), lean, clock, bus=Bus(broker)) as flows:
+        broker.refuses = lambda row: "poison" in row.payload
+        for entity in ("poison", "fine"):
+            await flows.request("accounts", entity_id=entity)
+        await flows._idle_worker._relay.relay("bus")
+    assert said[:3] == ["told", "refused", "stored"]
 
 
 async def test_a_bus_that_hangs_holds_up_nobody(broker: Broker, clock: FakeClock, lean: Lean) -> None:
