@@ -48,8 +48,8 @@ __all__ = [
 P = TypeVar("P")
 
 TRIES = 4
-WAIT, FAST_WAIT = timedelta(milliseconds=200), timedelta(milliseconds=20)
-"""Between two tries: a flood of the whole size is longer than all of them."""
+WAIT, FAST_WAIT = timedelta(milliseconds=200), timedelta(milliseconds=100)
+"""Between two tries: a flood of the whole size is longer than all of them; Kafka's topics are looked for as often."""
 SHARE = 100  # one in so many is poison
 PAIRS = 5  # floods without and with poison, in turns
 LEAST = 0.9  # of their throughput the others keep
@@ -124,7 +124,7 @@ async def outgoing(run: Run, broker: str) -> None:
     async def flood(name: str, poison: Mapping[str, str]) -> Flood:
         mine = run.directory / f"{name}.db"
         shutil.copy(file, mine)
-        async with BROKERS[broker]() as there, asyncio.timeout(PATIENCE * run.patience):
+        async with BROKERS[broker]() as there, asyncio.timeout(PATIENCE):
             await there.refuse()
             return await _relayed(run, broker, there, mine, rows, poison)
 
@@ -295,7 +295,7 @@ async def incoming(run: Run, broker: str) -> None:
     poison = frozenset(run.dice.sample(raws, max(2, run.rounds // SHARE)))
 
     async def flood(name: str, poison: Collection[bytes]) -> Flood:
-        async with BROKERS[broker]() as there, asyncio.timeout(PATIENCE * run.patience):
+        async with BROKERS[broker]() as there, asyncio.timeout(PATIENCE):
             await there.put([(signed(raw), raw) for raw in raws])
             return await _taken(run, broker, there, run.directory / f"{name}.db", poison)
 

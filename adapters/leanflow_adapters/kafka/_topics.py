@@ -13,7 +13,7 @@ __all__ = ["Topics"]
 
 FIRST = 1.0
 """Seconds that a batch waits for a topic of which nothing is known yet: brokers may be making it."""
-AGAIN = 0.5
+AGAIN = 0.1
 """Seconds before a topic that was missing, or refused, is looked for once more, if somebody asks for it."""
 
 
