@@ -21,7 +21,7 @@ from leanflow._settings import Settings
 from leanflow._sites import site
 from leanflow._steps import Steps
 from leanflow._wakes import Wakes, asks_lean
-from leanflow.errors import CallFailed
+from leanflow.errors import CallFailed, LeanflowError
 from leanflow.ports import WAKE, Bus, OutboxRow, Store
 
 __all__ = ["CHECKS", "Audience", "Relay"]
@@ -156,7 +156,10 @@ class Relay:
         what = "set aside; redeliver() brings it back" if set_aside else "will be tried again"
         name = type(error).__name__
         facts = {**_facts(row), "error": name, "due_at": None if set_aside else due_at}
-        _log.log(level, "%s did not take an announcement (%s): %s", row.sink, name, what, extra=facts)
+        words, trace = (str(error), None) if isinstance(error, LeanflowError) else (name, error)
+        if row.sink not in self._buses or not self._is_news(row, name):  # a handler's is told of as it raises
+            trace = None
+        _log.log(level, "%s did not take an announcement (%s): %s", row.sink, words, what, extra=facts, exc_info=trace)
         await self._put_off(row, error, due_at=due_at, set_aside=set_aside)
 
     def _after_outage(self, row: OutboxRow, error: BaseException) -> datetime | None:
@@ -193,9 +196,13 @@ class Relay:
             _log.warning("Lean is away, and is asked about a consent again later: %s", error.reason, extra=facts)
             return error
         name = type(error).__name__
-        if row.tries == 0 or row.error != name or self._is_last(row):
+        if self._is_news(row, name):
             _log.warning("%s raised %s", row.sink, name, exc_info=error, extra=_facts(row))
         return error
+
+    def _is_news(self, row: OutboxRow, name: str) -> bool:
+        """Return whether an error is not as it was the last time, or the last."""
+        return row.tries == 0 or row.error != name or self._is_last(row)
 
     def _is_last(self, row: OutboxRow) -> bool:
         return row.tries + 1 >= self._policy.announce_tries

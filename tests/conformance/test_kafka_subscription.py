@@ -22,7 +22,7 @@ from leanflow_adapters.kafka._source import TopicSource
 from tests.support.kafka import KafkaCluster, require_kafka
 from tests.support.subscribing import PATIENCE, Put, Receiver, Replies, Subscribe, Subscribing, until
 
-FAST = {"retry_backoff_ms": 20}
+FAST = {"retry_backoff_ms": 20, "max_batch_size": 16_384}  # the second of producers, which consumers do not know
 RESTLESS = {"session_timeout_ms": 1200, "heartbeat_interval_ms": 100}
 """In the mock cluster a group that its last member left takes nobody in for a second less than the session."""
 

@@ -31,6 +31,7 @@ class Broker:
         self.refuses: Callable[[OutboxRow], bool] = lambda _: False
         self.lacks: Callable[[OutboxRow], bool] = lambda _: False
         self.opened = self.published = 0
+        self.raised: list[BaseException] = []
         self.batches: list[int] = []
         self.rows: list[OutboxRow] = []
 
@@ -79,6 +80,8 @@ class Bus:
     def _error(self, row: OutboxRow) -> BaseException | None:
         if self.broker.lacks(row):
             return BusUnavailable("bus", "its partition has no leader")
+        if self.broker.raised:
+            return self.broker.raised.pop(0)
         return MessageRefused("bus", "no") if self.broker.refuses(row) else None
 
 
@@ -311,6 +314,22 @@ async def test_what_a_broker_refuses_is_set_aside_and_comes_again_by_hand(
         await flows.tick()
         assert broker.rows[-1].key == aside.key
         assert await flows.undelivered() == ()
+
+
+async def test_why_a_bus_did_not_take_it_is_told(
+    broker: Broker, clock: FakeClock, lean: Lean, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refusal in the broker's words; what the application's function raised with its traceback, first and last."""
+    broker.raised = [MessageRefused("bus", "too large"), *(KeyError("topic") for _ in range(3))]
+    policy = Policy(announce_tries=4, announce_backoff=(timedelta(seconds=1),))
+    async with engine(MemoryStore(), lean, clock, bus=Bus(broker), policy=policy) as flows:
+        await flows.request("accounts", entity_id="e")
+        with caplog.at_level("WARNING", "leanflow.outbox"):
+            await travel(flows, clock, timedelta(seconds=10))
+    told = [(record.getMessage().rpartition(": ")[0], bool(record.exc_info)) for record in caplog.records]
+    first = "bus did not take an announcement (the broker of bus refused an announcement: too large)"
+    again = "bus did not take an announcement (KeyError)"
+    assert told == [(first, False), (again, True), (again, False), (again, True)]
 
 
 async def test_what_was_refused_is_stored_beside_what_was_told(broker: Broker, clock: FakeClock, lean: Lean) -> None:

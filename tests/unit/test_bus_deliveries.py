@@ -12,7 +12,7 @@ import pytest
 
 from leanflow import Reply, State
 from leanflow.cloudevents import CloudEvent
-from leanflow.errors import InvalidRequest, MessageRefused
+from leanflow.errors import BusUnavailable, InvalidRequest, MessageRefused
 from leanflow.ports import OutboxRow
 from leanflow_adapters._bus import (
     BrokerBus,
@@ -364,3 +364,33 @@ async def test_a_topic_that_cannot_be_had_is_no_outage_of_the_bus(error: type[Ex
     await bus.aclose()
     assert (first, last) == (None, None)
     assert isinstance(bad, KeyError if error is KeyError else MessageRefused)
+
+
+class Engine:
+    """An engine of `leanflow.blocking`'s, as far as a subscription sees it."""
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Receive at once."""
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("receive", [Engine(), Engine().receive])
+def test_what_cannot_be_awaited_is_no_receiver(receive: Any) -> None:
+    """The engine itself, or one that blocks: each message would be tried for hours, and be set aside."""
+    with pytest.raises(InvalidRequest, match="coroutine function"):
+        Subscription(Slow(), receive, name="s")
+
+
+async def test_a_broker_that_is_away_is_told_of_in_its_own_words(caplog: pytest.LogCaptureFixture) -> None:
+    """What an adapter found out of why, as a login that is refused, is what an operator needs."""
+
+    class Away(Obedient):
+        async def open(self) -> None:
+            raise BusUnavailable("bus", "it refuses the login of guest")
+
+    source = Away()
+    source.go.set()
+    with caplog.at_level("WARNING", "leanflow.webhook"):
+        async with Subscription(source, saying(200), name="s"):
+            pass
+    assert "it refuses the login of guest" in caplog.messages[0]

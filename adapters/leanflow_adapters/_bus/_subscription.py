@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from leanflow._backoff import wait_before
-from leanflow.errors import InvalidRequest, SetupError
+from leanflow.errors import BusUnavailable, InvalidRequest, SetupError
 from leanflow_adapters._bus._delivery import Delivery, Patience, Receive, SetAside, Verdict, settle
 
 __all__ = ["Source", "Subscription"]
@@ -73,9 +74,14 @@ class Subscription:
             name: for the log: the bus's and the durable's.
             concurrency: how many messages are with the receiver at once.
             patience: how often and when a message comes again; by default 20 times over five hours.
+
+        Raises:
+            InvalidRequest: an argument is wrong.
         """
         if concurrency < 1:
             raise InvalidRequest("concurrency", "must be at least 1")
+        if not callable(receive) or (inspect.ismethod(receive) and not inspect.iscoroutinefunction(receive)):
+            raise InvalidRequest("receive", "must be a coroutine function, as `flows.receive` of an asyncio engine")
         self.counts: Counter[str] = Counter()
         self._source = source
         self._receive = receive
@@ -193,4 +199,5 @@ class Subscription:
             left -= 0.5
 
     def _tell(self, error: Exception) -> None:
-        _log.warning("%s: the broker does not answer, and is tried again: %s", self._name, type(error).__name__)
+        words = error.reason if isinstance(error, BusUnavailable) else type(error).__name__
+        _log.warning("%s: the broker does not answer, and is tried again: %s", self._name, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,13 +18,19 @@ from leanflow_adapters._bus import BrokerBus, Delivery, SetAside
 from leanflow_adapters.kafka._lanes import Lane, Lanes, Turn
 from leanflow_adapters.kafka._link import AWAY, Letter, Link
 
-__all__ = ["Consuming", "TopicSource"]
+__all__ = ["Consuming", "TopicSource", "for_consumers"]
 
 TRIES = "leanflow-tries"
 REASON = "leanflow-reason"
 _POLL = 500  # milliseconds: how long a poll waits for messages; progress is committed as often
 _REVOKING = 5.0  # seconds that a rebalance waits for messages that are with their receiver
+_CONSUMERS = frozenset(inspect.signature(AIOKafkaConsumer.__init__).parameters)
 _AGAIN = 1.0  # seconds before a message is looked at again that could not be set aside
+
+
+def for_consumers(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return those of a bus's settings that aiokafka's consumer knows: `max_batch_size` and others are of producers."""
+    return {name: value for name, value in settings.items() if name in _CONSUMERS}
 
 
 @attrs.frozen(kw_only=True)

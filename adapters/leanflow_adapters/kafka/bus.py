@@ -24,7 +24,7 @@ from leanflow_adapters._bus import (
     Topic,
 )
 from leanflow_adapters.kafka._link import AWAY, Letter, Link
-from leanflow_adapters.kafka._source import Consuming, TopicSource
+from leanflow_adapters.kafka._source import Consuming, TopicSource, for_consumers
 
 __all__ = ["KafkaBus"]
 
@@ -122,7 +122,7 @@ class KafkaBus(BrokerBus):
             group=durable,
             aside=set_aside or f"{topic}.set-aside",
             timeout=self._timeout,
-            settings={**self._settings, **(settings or {})},
+            settings={**for_consumers(self._settings), **(settings or {})},
         )
         return Subscription(
             TopicSource(self, self._link, consuming),
