@@ -135,15 +135,19 @@ class Relay:
         """
         outcomes = list(zip(rows, errors, strict=True))
         failed = (self._undelivered(row, error) for row, error in outcomes if error is not None)
-        storing = asyncio.gather(*failed, return_exceptions=True)  # which begin once this waits
+        storing = [asyncio.create_task(each) for each in failed]  # which begin once this waits
         try:
             if done := [(row.key, row.sink) for row, error in outcomes if error is None]:
                 await self._store.delivered(self._scope, done)
-            for problem in await storing:
-                if problem is not None:
-                    raise problem
+        except BaseException:  # cancelled, too: nothing is left behind where what is done could not be stored
+            for each in storing:
+                each.cancel()
+            raise
         finally:
-            storing.cancel()  # nothing is left behind where what is done could not be stored
+            problems = await asyncio.gather(*storing, return_exceptions=True)
+        for problem in problems:
+            if problem is not None:
+                raise problem
 
     async def _undelivered(self, row: OutboxRow, error: BaseException) -> None:
         again_at = self._after_outage(row, error)

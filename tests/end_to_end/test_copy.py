@@ -52,7 +52,7 @@ async def test_every_column_of_every_table_is_copied(places: Places) -> None:
             name.removeprefix("leanflow_"): {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
             for (name,) in names
         }
-    own = {"requests": {"number", "key"}, "history": {"number"}, "outbox": {"number", "head"}}
+    own = {"requests": {"number"}, "history": {"number"}, "outbox": {"number", "head"}}
     assert found.pop("sinks") == {"scope", "name", "filter"}
     assert found == {
         name: columns | left.get(name, set()) | own.get(name, set())

@@ -47,11 +47,12 @@ _REST = (
         created_at + interval '30 days', created_at + interval '332 hours', 'x'
     FROM (SELECT *, ascii(right(id::text, 1)) % 2 = 0 AS named FROM "{0}".requests) AS r""",
     """INSERT INTO "{0}".sinks SELECT {1}, sink, NULL, NULL, '{{}}', true FROM unnest(ARRAY['all', 'every']) AS sink""",
-    """INSERT INTO "{0}".outbox (scope, sink, key, kind, about, ordered, set_aside, due_at, payload)
-    SELECT scope, 'all', 'told:' || id, 'change', id, true, ascii(right(id::text, 2)) = 49, created_at, '{{}}'
+    """INSERT INTO "{0}".outbox (scope, sink, key, kind, about, ordered, set_aside, at, due_at, payload)
+    SELECT scope, 'all', 'told:' || id, 'change', id, true, ascii(right(id::text, 2)) = 49, created_at, created_at,
+        '{{}}'
     FROM "{0}".requests ORDER BY id""",
-    """INSERT INTO "{0}".outbox (scope, sink, key, kind, about, ordered, behind, due_at, payload)
-    SELECT scope, sink, 'then:' || about, kind, about, true, number, due_at, '{{}}' FROM "{0}".outbox
+    """INSERT INTO "{0}".outbox (scope, sink, key, kind, about, ordered, behind, at, due_at, payload)
+    SELECT scope, sink, 'then:' || about, kind, about, true, number, at, due_at, '{{}}' FROM "{0}".outbox
     WHERE NOT set_aside ORDER BY number""",
     """INSERT INTO "{0}".scopes VALUES ({1}, 'app-1', 'sandbox', 'uae')""",
 )

@@ -52,7 +52,7 @@ class Rows:
         for row in tables["pages"]:
             pages[row["request_id"]][row["page"]] = row["raw"]
         return cls(
-            {row["id"]: dict(row) for row in tables["requests"]},
+            {row["id"]: {**row, "key": json.loads(row["record"]).get("key")} for row in tables["requests"]},
             dict(history),
             {row["key"] for row in tables["inbox"]},
             {row["key"] for row in tables["parked"]},
@@ -183,8 +183,6 @@ class SchemaBase:
                     order = " ORDER BY number" if table == "history" else ""
                     found = await connection.fetch(f'SELECT * FROM "{self.schema}".{table}{order}')
                     tables[table] = [{name: _plain(value) for name, value in row.items()} for row in found]
-            for row in tables["requests"]:
-                row["key"] = json.loads(row["record"]).get("key")
             for row in tables["history"]:
                 row["at"] = (datetime.fromisoformat(row["at"]) - _EPOCH) // _TICK
             return Rows.of(tables)

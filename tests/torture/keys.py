@@ -171,7 +171,6 @@ def _request(request_id: str, value: list[bytes]) -> dict[str, Any]:
         "version": int(fields["version"]),
         "due_at": fields["due"] or None,
         "entity_id": fields["entity"],
-        "key": json.loads(fields["record"]).get("key"),
     }
 
 
