@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ class TestNatsSubscription(Wired, Subscribing):
             return address, answer
 
         return replies
+
+    @pytest.fixture
+    def away(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractAsyncContextManager[None]]:
+        """Cut the wire for a while.
+
+        What the server hands to a connection before it knows that it is gone comes again after `ACK_WAIT`: a minute.
+        """
+        monkeypatch.setattr(_incoming, "ACK_WAIT", 2)
+        return wire.away
 
 
 async def fine(_headers: Mapping[str, str], _body: bytes) -> Reply:
