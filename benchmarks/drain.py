@@ -144,7 +144,7 @@ async def requests(flows: LeanFlow, name: str, over: asyncio.Event) -> list[floa
         start = time.perf_counter()
         await flows.request("accounts", entity_id=f"{name}-{len(seen)}")
         seen.append(time.perf_counter() - start)
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PAUSE)  # else they alone would fill the loop
     return seen
 
 

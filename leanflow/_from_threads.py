@@ -7,7 +7,7 @@ import functools
 import inspect
 from typing import Any
 
-__all__ = ["FromThreads"]
+__all__ = ["FromThreads", "loop_of_this_thread"]
 
 
 class FromThreads:
@@ -34,16 +34,16 @@ class FromThreads:
 
         @functools.wraps(found)
         def waited(*args: Any, **named: Any) -> Any:
-            if _on_a_loop():
+            if loop_of_this_thread() is not None:
                 return found(*args, **named)
             return asyncio.run_coroutine_threadsafe(found(*args, **named), self._loop).result()
 
         return waited
 
 
-def _on_a_loop() -> bool:
+def loop_of_this_thread() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, if one does."""
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None

@@ -31,6 +31,7 @@ except ModuleNotFoundError as error:
 
 from leanflow._call import Answer, Call, Reply
 from leanflow._flows import LeanFlow as Engine
+from leanflow._from_threads import loop_of_this_thread
 from leanflow._handlers import Handlers
 from leanflow._policy import Policy
 from leanflow._request import Scope
@@ -257,7 +258,7 @@ class LeanFlow:
         loop = self._engine._loop  # noqa: SLF001 - its other face
         if loop is None:
             raise NotStarted
-        if _loop_of_this_thread() is loop:
+        if loop_of_this_thread() is loop:
             raise WrongLoop  # it would wait for itself
         return loop
 
@@ -347,13 +348,6 @@ class LeanFlow:
         settings = attrs.evolve(self._engine._settings, transport=_OnTheLoop(self))  # noqa: SLF001 - its other face
         with entered(using(connection)) as store, joined_blocking(settings, store) as transaction:
             yield transaction
-
-
-def _loop_of_this_thread() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _before_threads_end(closing: weakref.WeakMethod[Callable[[], None]]) -> None:

@@ -133,4 +133,4 @@ async def _flapping(run: Run, there: Broker, making: Making, part: int) -> None:
 
 async def _until_told(flows: LeanFlow, sink: str) -> None:
     while (await flows.health()).sinks[sink].undelivered:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # between two looks

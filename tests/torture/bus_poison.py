@@ -236,7 +236,7 @@ async def _settled(flows: LeanFlow, aside: int) -> None:
         bus = (await flows.health()).sinks["bus"]
         if (bus.undelivered, bus.set_aside) == (0, aside):
             return
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # between two looks
 
 
 def wrong_listed(aside: Sequence[OutboxRow], poison: Mapping[str, str], refusal: str) -> list[str]:
@@ -349,4 +349,4 @@ def wrong_kept(aside: Counter[tuple[bytes, str, int]], poison: Collection[bytes]
 
 async def _until(is_so: Callable[[], bool]) -> None:
     while not is_so():
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # between two looks
